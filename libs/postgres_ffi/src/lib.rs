@@ -1,0 +1,21 @@
+//! PostgreSQL's on-disk and WAL types for every supported major version.
+//!
+//! Layouts and constants only: no I/O beyond slices, no async, no state. Version differences
+//! are small switches on [`PgMajor`].
+
+pub mod relfile;
+pub mod version;
+
+pub use relfile::{BlockNumber, ForkNumber, Oid, RelTag, SlruKind};
+pub use version::PgMajor;
+
+/// Size of a data page in bytes.
+pub const BLCKSZ: usize = 8192;
+/// Size of the WAL segments that every supported cluster uses, in bytes.
+pub const WAL_SEGMENT_SIZE: usize = 16 * 1024 * 1024;
+/// Blocks per relation segment file (1 GiB).
+pub const RELSEG_SIZE: u32 = 131_072;
+/// Tablespace of ordinary relations (`pg_default`).
+pub const DEFAULTTABLESPACE_OID: Oid = 1663;
+/// Tablespace of shared relations (`pg_global`).
+pub const GLOBALTABLESPACE_OID: Oid = 1664;
