@@ -1,0 +1,56 @@
+# The commands of the project. `make help` lists them.
+#
+# Everything is installed by the ordinary clients (apt, cargo, pip in a venv, npm)
+# the first time it is needed; nothing is assumed to be there but rustup's Rust.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTEST_ARGS ?=
+PYTEST_WORKERS ?= 2
+
+.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python lint bench docs fuzz clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
+
+quickstart: ## Install, build, start a local cluster, load it, branch it, and show both histories
+	@scripts/quickstart.sh up
+
+quickstart-down: ## Stop the quickstart cluster; DESTROY=1 also removes its data
+	@scripts/quickstart.sh down
+
+setup: ## Install what building and testing needs
+	@scripts/setup.sh all
+
+build: ## Build the release binaries (no failpoints)
+	@scripts/setup.sh base
+	cargo build --release --locked --bins
+
+build-test: ## Build the test binaries (with failpoints)
+	@scripts/setup.sh base
+	cargo build --locked --bins --features pageserver/testing,safekeeper/testing
+
+test: ## Set up, then run all tests: Rust and pytest
+	@scripts/test.sh
+
+test-rust: ## Run the Rust tests only
+	@scripts/test.sh rust
+
+test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
+	@PYTEST_ARGS="$(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
+
+lint: ## Formatting, clippy, dependency policy and the house rules
+	@scripts/lint.sh
+
+bench: ## Benchmarks: commit path against stock PostgreSQL, start, branch and ingest
+	@scripts/bench.sh
+
+docs: ## Build the book in docs/ (needs mdbook)
+	mdbook build docs
+
+fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 60) each
+	@scripts/fuzz.sh
+
+clean: ## Remove build products and test output
+	cargo clean
+	rm -rf test_output .venv
