@@ -2,7 +2,11 @@
 //! and the models of its HTTP API.
 
 pub mod key;
+pub mod keyspace;
+pub mod shard;
 pub mod value;
 
 pub use key::Key;
+pub use keyspace::KeySpace;
+pub use shard::{ShardIdentity, ShardIndex, TenantShardId};
 pub use value::{Value, WalRecord};
