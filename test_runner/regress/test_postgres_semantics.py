@@ -1,0 +1,185 @@
+"""What PostgreSQL does comes back from storage: each test writes, boots anew and compares."""
+
+from __future__ import annotations
+
+import pytest
+from fixtures.checks import amcheck
+from fixtures.neon_fixtures import Endpoint, NeonEnv, dump_database, table_digests
+
+
+def reboot(env: NeonEnv, endpoint: Endpoint) -> Endpoint:
+    """A fresh data directory from storage at the same place."""
+    endpoint.stop()
+    return endpoint.start()
+
+
+def test_ddl_and_catalogs(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql(
+        "CREATE SCHEMA app",
+        "CREATE TYPE app.mood AS ENUM ('sad', 'happy')",
+        "CREATE TABLE app.parent (id serial PRIMARY KEY, mood app.mood, at timestamptz DEFAULT now())",
+        "CREATE TABLE app.child (id bigserial PRIMARY KEY, parent int REFERENCES app.parent, body text)",
+        "CREATE INDEX ON app.child (parent, body)",
+        "CREATE VIEW app.happy AS SELECT * FROM app.parent WHERE mood = 'happy'",
+        "CREATE MATERIALIZED VIEW app.counts AS SELECT count(*) FROM app.parent",
+        "CREATE FUNCTION app.twice(i int) RETURNS int LANGUAGE sql AS 'SELECT i * 2'",
+        "INSERT INTO app.parent (mood) SELECT 'happy' FROM generate_series(1, 500)",
+        "INSERT INTO app.child (parent, body) SELECT id, repeat(id::text, 900) FROM app.parent",
+        "ALTER TABLE app.child ADD COLUMN extra int DEFAULT 7",
+        "ALTER TABLE app.child ALTER COLUMN body SET STORAGE EXTERNAL",
+        "REFRESH MATERIALIZED VIEW app.counts",
+        "DROP INDEX app.child_parent_body_idx",
+        "CREATE TABLE app.part (k int, v text) PARTITION BY RANGE (k)",
+        "CREATE TABLE app.part1 PARTITION OF app.part FOR VALUES FROM (0) TO (100)",
+        "INSERT INTO app.part SELECT n, 'v' FROM generate_series(0, 99) n",
+        "VACUUM FULL app.child",
+        "CLUSTER app.parent USING parent_pkey",
+        "ANALYZE",
+    )
+    digests, dump = table_digests(endpoint), dump_database(env, endpoint)
+    endpoint = reboot(env, endpoint)
+    assert table_digests(endpoint) == digests
+    assert dump_database(env, endpoint) == dump
+    assert endpoint.value("SELECT app.twice(21)") == 42
+    amcheck(env, endpoint)
+
+
+@pytest.mark.parametrize("strategy", ["wal_log", "file_copy"])
+def test_databases_are_created_and_dropped(neon_env: NeonEnv, strategy: str) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql("CREATE DATABASE source")
+    endpoint.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 5000) n", dbname="source")
+    endpoint.sql("CREATE DATABASE gone", "DROP DATABASE gone")
+    endpoint.sql(f"CREATE DATABASE copy TEMPLATE source STRATEGY {strategy}")
+    endpoint.sql("DELETE FROM t WHERE n % 2 = 0", dbname="copy")
+    expected = {name: table_digests(endpoint, name) for name in ("source", "copy")}
+    endpoint = reboot(env, endpoint)
+    assert {name: table_digests(endpoint, name) for name in ("source", "copy")} == expected
+    names = [name for (name,) in endpoint.sql("SELECT datname FROM pg_database ORDER BY 1")]
+    assert names == ["copy", "postgres", "source", "template0", "template1"]
+    amcheck(env, endpoint, "copy")
+
+
+def test_truncate_and_vacuum(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql(
+        "CREATE TABLE shrinking (n int PRIMARY KEY, filler text)",
+        "INSERT INTO shrinking SELECT n, repeat('x', 200) FROM generate_series(1, 20000) n",
+        "DELETE FROM shrinking WHERE n > 2000",
+        "VACUUM (FREEZE) shrinking",
+        "CREATE TABLE emptied AS SELECT n FROM generate_series(1, 10000) n",
+        "TRUNCATE emptied",
+        "INSERT INTO emptied VALUES (42)",
+        "CREATE TABLE churned (n int PRIMARY KEY, v int) WITH (fillfactor = 50)",
+        "INSERT INTO churned SELECT n, 0 FROM generate_series(1, 5000) n",
+        "UPDATE churned SET v = v + 1",
+        "UPDATE churned SET v = v + 1 WHERE n % 3 = 0",
+        "VACUUM churned",
+    )
+    size = "SELECT pg_relation_size('shrinking'), pg_relation_size('emptied'), pg_relation_size('churned')"
+    sizes, digests = endpoint.sql(size), table_digests(endpoint)
+    endpoint = reboot(env, endpoint)
+    assert endpoint.sql(size) == sizes
+    assert table_digests(endpoint) == digests
+    amcheck(env, endpoint)
+
+
+def test_prepared_transactions_survive(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint(config=["max_prepared_transactions=10"])
+    endpoint.sql("CREATE TABLE t (n int)")
+    for name, value in (("committed", 1), ("aborted", 2), ("pending", 3)):
+        with endpoint.connect(autocommit=False) as connection:
+            connection.execute(f"INSERT INTO t VALUES ({value})")
+            connection.execute(f"SAVEPOINT s; INSERT INTO t VALUES ({value}0)")
+            connection.execute(f"PREPARE TRANSACTION '{name}'")
+    endpoint = reboot(env, endpoint)
+    prepared = endpoint.sql("SELECT gid FROM pg_prepared_xacts ORDER BY 1")
+    assert prepared == [("aborted",), ("committed",), ("pending",)]
+    endpoint.sql("COMMIT PREPARED 'committed'", "ROLLBACK PREPARED 'aborted'")
+    endpoint = reboot(env, endpoint)
+    assert endpoint.sql("SELECT n FROM t ORDER BY 1") == [(1,), (10,)]
+    endpoint.sql("COMMIT PREPARED 'pending'")
+    assert endpoint.sql("SELECT n FROM t ORDER BY 1") == [(1,), (3,), (10,), (30,)]
+    endpoint = reboot(env, endpoint)
+    assert endpoint.sql("SELECT gid FROM pg_prepared_xacts") == []
+    assert len(endpoint.sql("SELECT n FROM t")) == 4
+
+
+def test_subtransactions(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql("CREATE TABLE t (n int)")
+    with endpoint.connect(autocommit=False) as connection:
+        for n in range(300):
+            connection.execute(f"SAVEPOINT s{n}")
+            connection.execute(f"INSERT INTO t VALUES ({n})")
+            if n % 3 == 0:
+                connection.execute(f"ROLLBACK TO SAVEPOINT s{n}")
+        connection.commit()
+    digests = table_digests(endpoint)
+    assert endpoint.value("SELECT count(*) FROM t") == 200
+    endpoint = reboot(env, endpoint)
+    assert table_digests(endpoint) == digests
+
+
+def test_multixacts(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql(
+        "CREATE TABLE t (n int PRIMARY KEY, v int)",
+        "INSERT INTO t SELECT n, 0 FROM generate_series(1, 200) n",
+    )
+    sharers = [endpoint.connect(autocommit=False) for _ in range(4)]
+    for connection in sharers:
+        connection.execute("SELECT * FROM t FOR KEY SHARE")
+    endpoint.sql("UPDATE t SET v = 1 WHERE n <= 100")
+    for connection in sharers:
+        connection.commit()
+        connection.close()
+    control = "SELECT next_multixact_id::text::bigint FROM pg_control_checkpoint()"
+    before = endpoint.value(control)
+    endpoint = reboot(env, endpoint)
+    assert endpoint.value(control) >= before
+    assert endpoint.value("SELECT sum(v) FROM t") == 100
+    endpoint.sql("UPDATE t SET v = v + 1", "VACUUM (FREEZE) t")
+    endpoint = reboot(env, endpoint)
+    assert endpoint.value("SELECT sum(v) FROM t") == 300
+    amcheck(env, endpoint)
+
+
+def test_unlogged_tables_come_back_empty_and_sequences_go_on(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql(
+        "CREATE UNLOGGED TABLE fleeting (n int PRIMARY KEY)",
+        "INSERT INTO fleeting SELECT generate_series(1, 1000)",
+        "CREATE SEQUENCE s",
+        "SELECT nextval('s') FROM generate_series(1, 100)",
+    )
+    endpoint = reboot(env, endpoint)
+    assert endpoint.sql("SELECT count(*) FROM fleeting") == [(0,)]
+    endpoint.sql("INSERT INTO fleeting VALUES (1)")
+    assert endpoint.value("SELECT nextval('s')") > 100
+
+
+def test_large_objects_and_toast(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql(
+        "CREATE TABLE docs (id int PRIMARY KEY, body text)",
+        "ALTER TABLE docs ALTER COLUMN body SET STORAGE EXTERNAL",
+        "INSERT INTO docs SELECT n, repeat(md5(n::text), 2000) FROM generate_series(1, 50) n",
+        "UPDATE docs SET body = body || 'x' WHERE id % 5 = 0",
+        "SELECT lo_from_bytea(4711, decode(repeat('ab', 100000), 'hex'))",
+    )
+    digests = table_digests(endpoint)
+    large = endpoint.value("SELECT md5(lo_get(4711))")
+    endpoint = reboot(env, endpoint)
+    assert table_digests(endpoint) == digests
+    assert endpoint.value("SELECT md5(lo_get(4711))") == large
+    amcheck(env, endpoint)
