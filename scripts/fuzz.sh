@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for FUZZ_SECONDS each; needs cargo-fuzz (installed here if missing).
+source "$(dirname "$0")/common.sh"
+cd "$ROOT"
+cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
+# libFuzzer's instrumentation sits behind an unstable flag that the stable compiler also has.
+export RUSTC_BOOTSTRAP=1
+for target in $(cargo fuzz list); do
+    say "Fuzzing $target for ${FUZZ_SECONDS:-60} s"
+    cargo fuzz run --sanitizer none "$target" -- -max_total_time="${FUZZ_SECONDS:-60}" -rss_limit_mb=4096 -print_final_stats=1
+done

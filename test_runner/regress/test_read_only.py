@@ -1,0 +1,60 @@
+"""Read-only endpoints: fixed at an LSN, and following a primary."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from fixtures.common import wait_until
+from fixtures.ledger import Ledger
+from fixtures.neon_fixtures import NeonEnv, table_digests
+
+
+def test_a_static_endpoint_shows_its_lsn(neon_env: NeonEnv) -> None:
+    env = neon_env
+    main = env.endpoint()
+    main.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 1000) n")
+    lsn, digests = main.flush_lsn(), table_digests(main)
+    main.sql("DELETE FROM t WHERE n % 2 = 0", "CREATE TABLE later AS SELECT 1 AS n")
+    static = env.endpoint("static", lsn=lsn)
+    assert table_digests(static) == digests
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        static.sql("INSERT INTO t VALUES (0)")
+    assert main.value("SELECT count(*) FROM t") == 500
+
+
+def test_a_hot_standby_follows_its_primary(neon_env: NeonEnv) -> None:
+    env = neon_env
+    main = env.endpoint("primary")
+    main.sql("CREATE TABLE t (n int)", "INSERT INTO t SELECT generate_series(1, 1000)", "CHECKPOINT")
+    in_flight = main.connect(autocommit=False)
+    in_flight.execute("INSERT INTO t VALUES (-1)")
+    standby = env.endpoint("standby", hot_standby=True)
+
+    def sees(count: int) -> None:
+        assert standby.value("SELECT count(*) FROM t") == count
+
+    wait_until(lambda: sees(1000), timeout_s=60)
+    main.sql("INSERT INTO t SELECT generate_series(1001, 2000)")
+    wait_until(lambda: sees(2000), timeout_s=60)
+    in_flight.commit()
+    in_flight.close()
+    wait_until(lambda: sees(2001), timeout_s=60)
+    assert standby.value("SELECT pg_is_in_recovery()") is True
+
+    # The primary restarts under it; it goes on.
+    main.stop()
+    main.start()
+    main.sql("INSERT INTO t VALUES (0)")
+    wait_until(lambda: sees(2002), timeout_s=90)
+
+
+def test_a_hot_standby_under_load(neon_env: NeonEnv) -> None:
+    env = neon_env
+    main = env.endpoint("primary")
+    ledger = Ledger(main).create().start()
+    ledger.wait_for_progress()
+    main.sql("CHECKPOINT")
+    standby = env.endpoint("standby", hot_standby=True)
+    ledger.wait_for_progress()
+    ledger.stop()
+    wait_until(lambda: ledger.verify(standby), timeout_s=60)
