@@ -1,0 +1,117 @@
+//! A store whose operations fail a set number of times before they succeed, for tests.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Download, ListMode, Listing, RemoteStorage, StorageMetadata, UploadBody};
+use crate::{RemotePath, RemoteStorageError};
+
+/// Wraps another store; the first attempts of each distinct operation fail.
+pub struct Unreliable {
+    inner: Arc<dyn RemoteStorage>,
+    failures: u32,
+    attempts: Mutex<HashMap<String, u32>>,
+}
+
+impl Unreliable {
+    /// Lets the first `failures` attempts of every operation on every path fail.
+    pub fn new(inner: Arc<dyn RemoteStorage>, failures: u32) -> Self {
+        Self { inner, failures, attempts: Mutex::default() }
+    }
+
+    /// Counts an attempt. The counter is dropped when the operation is let through, so that a
+    /// later one on the same path fails anew.
+    fn attempt(&self, operation: &str, path: &str) -> Result<(), RemoteStorageError> {
+        let name = format!("{operation} {path}");
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = attempts.entry(name.clone()).or_insert(0);
+        if *count >= self.failures {
+            attempts.remove(&name);
+            return Ok(());
+        }
+        *count += 1;
+        Err(RemoteStorageError::Simulated(name))
+    }
+}
+
+impl RemoteStorage for Unreliable {
+    fn list<'a>(
+        &'a self,
+        prefix: Option<&'a RemotePath>,
+        mode: ListMode,
+        max_keys: Option<NonZeroU32>,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Listing, RemoteStorageError>> {
+        Box::pin(async move {
+            self.attempt("ListPrefixes", prefix.map_or("", RemotePath::as_str))?;
+            self.inner.list(prefix, mode, max_keys, cancel).await
+        })
+    }
+
+    fn upload<'a>(
+        &'a self,
+        body: UploadBody,
+        to: &'a RemotePath,
+        metadata: Option<StorageMetadata>,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RemoteStorageError>> {
+        Box::pin(async move {
+            self.attempt("Upload", to.as_str())?;
+            self.inner.upload(body, to, metadata, cancel).await
+        })
+    }
+
+    fn download<'a>(
+        &'a self,
+        from: &'a RemotePath,
+        start: u64,
+        end: Bound<u64>,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Download, RemoteStorageError>> {
+        Box::pin(async move {
+            self.attempt("Download", from.as_str())?;
+            self.inner.download(from, start, end, cancel).await
+        })
+    }
+
+    fn delete_objects<'a>(
+        &'a self,
+        paths: &'a [RemotePath],
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RemoteStorageError>> {
+        Box::pin(async move {
+            for path in paths {
+                self.attempt("Delete", path.as_str())?;
+            }
+            self.inner.delete_objects(paths, cancel).await
+        })
+    }
+
+    fn copy<'a>(
+        &'a self,
+        from: &'a RemotePath,
+        to: &'a RemotePath,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RemoteStorageError>> {
+        Box::pin(async move {
+            self.attempt("Copy", from.as_str())?;
+            self.inner.copy(from, to, cancel).await
+        })
+    }
+
+    fn concurrency_limit(&self) -> usize {
+        self.inner.concurrency_limit()
+    }
+
+    fn describe(&self) -> String {
+        format!("{} (with simulated failures)", self.inner.describe())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+use crate::tests::temp_store::temp_store;
+use bytes::Bytes;
+
+use super::*;
+
+#[tokio::test]
+async fn an_operation_succeeds_after_the_configured_failures() {
+    let (_dir, store) = temp_store();
+    let store = store.with_simulated_failures(2);
+    let path = RemotePath::new("a/b").unwrap();
+    let cancel = CancellationToken::new();
+    for _ in 0..2 {
+        let error = store.upload_bytes(Bytes::from("x"), &path, &cancel).await.unwrap_err();
+        assert!(error.to_string().starts_with("simulated failure of remote operation Upload"));
+        assert!(!error.is_permanent());
+    }
+    store.upload_bytes(Bytes::from("x"), &path, &cancel).await.unwrap();
+}
