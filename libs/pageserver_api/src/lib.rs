@@ -1,8 +1,10 @@
 //! What the pageserver and its clients agree on: storage keys and values, shard identity,
 //! and the models of its HTTP API.
 
+pub mod client;
 pub mod key;
 pub mod keyspace;
+pub mod models;
 pub mod shard;
 pub mod value;
 

@@ -1,0 +1,26 @@
+//! Bodies of the pageserver's HTTP API, as both sides see them.
+//!
+//! Field names and encodings are the contract (docs/reference); nothing here decides anything.
+
+pub mod layer;
+pub mod location;
+pub mod node;
+pub mod tenant;
+pub mod tenant_config;
+pub mod timeline;
+
+pub use layer::{HistoricLayerInfo, InMemoryLayerInfo, LayerMapInfo};
+pub use location::{
+    LocationConfig, LocationConfigList, LocationConfigMode, SecondaryConfig,
+    TenantLocationResponse, TenantShardLocation,
+};
+pub use node::{FailpointConfig, NodeStatus, Utilization};
+pub use tenant::{AttachmentStatus, TenantDetails, TenantInfo, TenantState};
+pub use tenant_config::{TenantConfig, TenantConfigOverrides, TenantConfigResponse};
+pub use timeline::{
+    CheckpointOptions, GcRequest, GcResult, LsnByTimestamp, LsnByTimestampKind, LsnLease,
+    LsnLeaseRequest, TimelineCreateRequest, TimelineInfo, TimelineState,
+};
+
+#[cfg(test)]
+mod tests;
