@@ -143,8 +143,7 @@ impl PostgresBackend {
     /// If the halves belong to different connections.
     pub fn unsplit(&mut self, reader: BackendReader, writer: BackendWriter) {
         assert!(
-            reader.socket.as_ref() as *const TcpStream
-                == writer.socket.as_ref() as *const TcpStream,
+            std::ptr::eq(reader.socket.as_ref(), writer.socket.as_ref()),
             "the halves must come from the same connection"
         );
         self.halves = Some((reader, writer));
