@@ -17,7 +17,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures.common import Lsn, PortDistributor, give_to_postgres_account, new_id, wait_until
+from fixtures.common import (
+    Lsn,
+    PortDistributor,
+    give_to_postgres_account,
+    new_id,
+    wait_until,
+)
 from fixtures.neon_fixtures import NeonEnv, NeonEnvBuilder
 from fixtures.pg import Connectable, PgBin, VanillaPostgres
 
