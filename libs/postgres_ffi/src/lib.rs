@@ -1,11 +1,22 @@
 //! PostgreSQL's on-disk and WAL types for every supported major version.
 //!
 //! Layouts and constants only: no I/O beyond slices, no async, no state. Version differences
-//! are small switches on [`PgMajor`].
+//! are small switches on [`PgMajor`]. Parsers of foreign bytes never panic.
 
+pub mod checkpoint;
+pub mod control_file;
+pub mod page;
+pub mod pg_constants;
+pub mod reader;
 pub mod relfile;
+pub mod relmap;
+pub mod slru;
 pub mod version;
+pub mod xlog;
 
+pub use checkpoint::CheckPoint;
+pub use control_file::ControlFile;
+pub use reader::{LeReader, TooShort};
 pub use relfile::{BlockNumber, ForkNumber, Oid, RelTag, SlruKind};
 pub use version::PgMajor;
 

@@ -1,0 +1,34 @@
+use super::*;
+
+#[test]
+fn geometry_is_postgresqls() {
+    assert_eq!(CLOG_XACTS_PER_PAGE, 32_768);
+    assert_eq!(MULTIXACT_GROUPS_PER_PAGE, 409);
+    assert_eq!(MULTIXACT_MEMBERS_PER_PAGE, 1636);
+    assert_eq!(MAX_MEMBERS_SEGMENT, 82_040);
+}
+
+#[test]
+fn clog_pages_are_compared_on_the_circle() {
+    assert!(clog_page_precedes(1, 2));
+    assert!(!clog_page_precedes(2, 1));
+    assert!(!clog_page_precedes(2, 2));
+    let last_page = u32::MAX / CLOG_XACTS_PER_PAGE;
+    assert!(clog_page_precedes(last_page, 0));
+}
+
+#[test]
+fn a_segment_may_go_only_when_its_last_page_is_older() {
+    assert!(clog_segment_may_go(0, 32));
+    assert!(!clog_segment_may_go(0, 31));
+    assert!(!clog_segment_may_go(1, 32));
+}
+
+#[test]
+fn segment_names_are_upper_case_hexadecimal() {
+    assert_eq!(slru_segment_file_name(0x1A), "001A");
+    assert_eq!(parse_slru_segment_file_name("001A"), Some(0x1A));
+    assert_eq!(parse_slru_segment_file_name("14078"), Some(0x14078));
+    assert_eq!(parse_slru_segment_file_name("001a"), None);
+    assert_eq!(parse_slru_segment_file_name("x"), None);
+}
