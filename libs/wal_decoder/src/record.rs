@@ -1,8 +1,16 @@
 //! The parts of one WAL record.
+//!
+//! The header items that follow the record header describe blocks, images and the main data;
+//! the data itself follows in the same order. Layout: docs/formats/wal.md. Page images are
+//! not decompressed here.
+
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use bytes::Bytes;
-use postgres_ffi::{BlockNumber, RelTag};
+use postgres_ffi::{BlockNumber, PgMajor, RelTag, TooShort};
 use utils::Lsn;
+
+mod parse;
 
 /// A record taken apart. Every `Bytes` shares the memory of the raw record.
 #[derive(Clone, Debug)]
@@ -72,6 +80,69 @@ pub enum ImageCompression {
     Zstd,
 }
 
+/// Why a record cannot be taken apart.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RecordDecodeError {
+    /// The record ends inside one of its parts.
+    #[error("record (rmgr {rmid}, info {info:#04X}) is malformed: {source}")]
+    TooShort {
+        /// Resource manager.
+        rmid: u8,
+        /// Info byte.
+        info: u8,
+        /// What was missing.
+        source: TooShort,
+    },
+    /// The length in the header is not the record's.
+    #[error("record of {found} bytes says it has {stated}")]
+    Length {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes the header gives.
+        stated: u32,
+    },
+    /// A header item is of no known kind.
+    #[error("record (rmgr {rmid}, info {info:#04X}) has unknown block id {id}")]
+    UnknownBlockId {
+        /// Resource manager.
+        rmid: u8,
+        /// Info byte.
+        info: u8,
+        /// The id.
+        id: u8,
+    },
+    /// A member of a block reference is impossible.
+    #[error("record (rmgr {rmid}, info {info:#04X}), block reference {id}: {what}")]
+    BlockReference {
+        /// Resource manager.
+        rmid: u8,
+        /// Info byte.
+        info: u8,
+        /// Number of the reference.
+        id: u8,
+        /// What is impossible.
+        what: &'static str,
+    },
+    /// The parts do not add up to the record.
+    #[error("record (rmgr {rmid}, info {info:#04X}) has {surplus} bytes that belong to no part")]
+    Surplus {
+        /// Resource manager.
+        rmid: u8,
+        /// Info byte.
+        info: u8,
+        /// Bytes left over.
+        surplus: usize,
+    },
+}
+
+/// Takes a whole record apart. The result shares the memory of `raw`.
+///
+/// The layout is the same in all supported versions; `major` decides nothing today and is there
+/// because a coming version will change it.
+pub fn decode(raw: Bytes, major: PgMajor) -> Result<DecodedRecord, RecordDecodeError> {
+    parse::decode(raw, major)
+}
+
 impl DecodedRecord {
     /// The reference with this number, if the record has it.
     pub fn block_by_id(&self, id: u8) -> Option<&BlockReference> {
@@ -88,3 +159,6 @@ impl DecodedRecord {
         self.info & 0xF0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,14 +6,13 @@
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use postgres_ffi::xlog::record::{RECORD_HEADER_SIZE, RECORD_MAX_SIZE, RecordHeader, record_crc};
 use postgres_ffi::xlog::{PageHeader, PageHeaderError};
 use postgres_ffi::{PgMajor, TooShort, WAL_SEGMENT_SIZE};
 use utils::Lsn;
 
-/// Records larger than this do not get their whole buffer reserved at once: the length could
-/// be damaged.
+/// A record's buffer is not reserved beyond this at once: the length could be damaged.
 const MAX_RESERVATION: usize = 1 << 20;
 
 /// Why the stream cannot be decoded further.
@@ -78,6 +77,13 @@ enum State {
     Skipping { until: Lsn },
 }
 
+/// What reading one page's part of a record came to.
+enum Collected {
+    Complete(Lsn, Bytes),
+    PageEnd,
+    NeedsMore,
+}
+
 /// Turns WAL bytes into records. Feed bytes, then poll until it wants more.
 #[derive(Debug)]
 pub struct WalStreamDecoder {
@@ -121,31 +127,21 @@ impl WalStreamDecoder {
     /// needed. After a switch record that place is the next segment's start.
     pub fn poll_decode(&mut self) -> Result<Option<(Lsn, Bytes)>, WalDecodeError> {
         loop {
-            if let State::Skipping { until } = self.state {
-                if !self.skip_to(until) {
-                    return Ok(None);
-                }
-                self.state = State::Waiting;
-            }
-            if self.lsn.page_offset() == 0 && !self.take_page_header()? {
+            let progressed = match self.state {
+                State::Skipping { until } => self.skip_to(until),
+                _ if self.lsn.page_offset() == 0 => self.take_page_header()?,
+                State::Waiting => self.begin_record()?,
+                State::Reassembling { .. } => match self.collect() {
+                    Collected::Complete(start, record) => {
+                        return self.complete(start, record).map(Some);
+                    }
+                    Collected::PageEnd => true,
+                    Collected::NeedsMore => false,
+                },
+            };
+            if !progressed {
                 return Ok(None);
             }
-            match &self.state {
-                State::Waiting => {
-                    if !self.begin_record()? {
-                        return Ok(None);
-                    }
-                }
-                State::Reassembling { .. } => {}
-                State::Skipping { .. } => continue,
-            }
-            let Some(record) = self.collect() else {
-                if self.input.is_empty() {
-                    return Ok(None);
-                }
-                continue;
-            };
-            return self.complete(record).map(Some);
         }
     }
 
@@ -154,6 +150,9 @@ impl WalStreamDecoder {
         let wanted = usize::try_from(until.saturating_sub(self.lsn)).unwrap_or(usize::MAX);
         let length = wanted.min(self.input.len());
         self.take(length);
+        if length == wanted {
+            self.state = State::Waiting;
+        }
         length == wanted
     }
 
@@ -190,10 +189,7 @@ impl WalStreamDecoder {
     fn begin_record(&mut self) -> Result<bool, WalDecodeError> {
         if !self.lsn.is_aligned() {
             self.state = State::Skipping { until: self.lsn.align() };
-            if !self.skip_to(self.lsn.align()) {
-                return Ok(false);
-            }
-            self.state = State::Waiting;
+            return Ok(true);
         }
         let Some(length) = self.input.first_chunk::<4>() else {
             return Ok(false);
@@ -207,29 +203,53 @@ impl WalStreamDecoder {
         Ok(true)
     }
 
-    /// Moves input into the record being reassembled, up to the page end; the record if that
-    /// completes it. A record that lies on one page keeps the input's memory.
-    fn collect(&mut self) -> Option<(Lsn, Bytes)> {
+    /// Moves the part of the record on this page out of the input, once it is all there.
+    /// A record that lies on one page keeps the input's memory.
+    fn collect(&mut self) -> Collected {
         let on_page = self.lsn.remaining_in_page() as usize;
         let State::Reassembling { start, collected, remaining } = &mut self.state else {
-            return None;
+            return Collected::NeedsMore;
         };
-        let length = (*remaining).min(on_page).min(self.input.len());
-        if length < *remaining && collected.is_empty() && self.input.len() < on_page {
-            // Wait for the rest of the page rather than copy the record piecemeal.
-            return self.wait_or_collect();
+        let length = (*remaining).min(on_page);
+        if self.input.len() < length {
+            return Collected::NeedsMore;
         }
         let piece = self.input.split_to(length);
         self.lsn = self.lsn + length as u64;
-        if length == *remaining && collected.is_empty() {
-            return Some((*start, piece.freeze()));
+        *remaining -= length;
+        if collected.is_empty() && *remaining == 0 {
+            return Collected::Complete(*start, piece.freeze());
         }
         if collected.is_empty() {
-            collected.reserve((*remaining).min(MAX_RESERVATION));
+            collected.reserve((length + *remaining).min(MAX_RESERVATION));
         }
         collected.extend_from_slice(&piece);
-        *remaining -= length;
-        (*remaining == 0).then(|| (*start, collected.split().freeze()))
+        if *remaining > 0 {
+            return Collected::PageEnd;
+        }
+        Collected::Complete(*start, collected.split().freeze())
+    }
+
+    /// Verifies a record and decides where the next one may start.
+    fn complete(&mut self, start: Lsn, record: Bytes) -> Result<(Lsn, Bytes), WalDecodeError> {
+        let header = RecordHeader::parse(&record)
+            .map_err(|source| WalDecodeError::RecordHeader { lsn: start, source })?;
+        let computed = record_crc(&record);
+        if header.crc != computed {
+            return Err(WalDecodeError::Crc { lsn: start, stored: header.crc, computed });
+        }
+        let next = if header.is_switch() {
+            Lsn(self.lsn.0.next_multiple_of(WAL_SEGMENT_SIZE as u64))
+        } else {
+            self.lsn.align()
+        };
+        self.state = State::Skipping { until: next };
+        Ok((next, record))
+    }
+
+    fn take(&mut self, length: usize) {
+        self.input.advance(length);
+        self.lsn = self.lsn + length as u64;
     }
 }
 
