@@ -1,1 +1,8 @@
-//! To be filled.
+//! The pageserver: stores timelines as layers, ingests WAL into them and serves pages of any
+//! version from them.
+//!
+//! Structure and invariants: docs/architecture.md.
+
+pub mod config;
+pub mod context;
+pub mod tasks;

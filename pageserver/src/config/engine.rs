@@ -1,0 +1,122 @@
+//! Section: how layers are read and written.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use super::reader::Reader;
+
+/// Whether image layers are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ImageCompression {
+    /// Neither written nor expected.
+    #[default]
+    DisabledNoDecompress,
+    /// Not written, but read if met.
+    Disabled,
+    /// Written with this zstd level; `None` for the library's default.
+    Zstd(Option<i8>),
+}
+
+/// The text names no compression.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown compression")]
+pub struct UnknownCompression;
+
+impl FromStr for ImageCompression {
+    type Err = UnknownCompression;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "disabled-no-decompress" => Ok(ImageCompression::DisabledNoDecompress),
+            "disabled" => Ok(ImageCompression::Disabled),
+            "zstd" => Ok(ImageCompression::Zstd(None)),
+            other => {
+                let level = other.strip_prefix("zstd(").and_then(|rest| rest.strip_suffix(')'));
+                let level = level.and_then(|digits| digits.parse::<i8>().ok());
+                let level = level.ok_or(UnknownCompression)?;
+                Ok(ImageCompression::Zstd((level != 0).then_some(level)))
+            }
+        }
+    }
+}
+
+/// How frozen layers are written out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum L0Flush {
+    /// Read back through the page cache.
+    #[default]
+    PageCached,
+    /// Read into memory at once.
+    Direct {
+        /// Layers written out at the same time.
+        max_concurrency: std::num::NonZeroUsize,
+    },
+}
+
+/// Which implementation of reads is used. Both names are accepted; there is one implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadImplementation {
+    Any,
+}
+
+impl FromStr for ReadImplementation {
+    type Err = UnknownImplementation;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "legacy" | "sequential" | "vectored" => Ok(ReadImplementation::Any),
+            _ => Err(UnknownImplementation),
+        }
+    }
+}
+
+/// The text names no implementation.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown implementation")]
+pub struct UnknownImplementation;
+
+/// How layers are read and written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Pages of 8 KiB kept in memory (`page_cache_size`), default 8192.
+    pub page_cache_size_pages: u64,
+    /// Open files (`max_file_descriptors`), default 100.
+    pub max_file_descriptors: u64,
+    /// Bytes that one vectored read may fetch at once (`max_vectored_read_bytes`), default 128 KiB.
+    pub max_vectored_read_bytes: u64,
+    /// Compression of image layers (`image_compression`), default `disabled-no-decompress`.
+    pub image_compression: ImageCompression,
+    /// Bytes of open layers per KiB of memory (`ephemeral_bytes_per_memory_kb`), default 0 = no
+    /// bound.
+    pub ephemeral_bytes_per_memory_kb: u64,
+    /// How frozen layers are written out (`l0_flush`), default `page-cached`.
+    pub l0_flush: L0Flush,
+}
+
+impl EngineConfig {
+    pub(super) fn read(reader: &mut Reader) -> Result<Self, ConfigError> {
+        let implementations = "'legacy', 'sequential' or 'vectored'";
+        reader.take_parsed::<ReadImplementation>("get_impl", implementations)?;
+        reader.take_parsed::<ReadImplementation>("get_vectored_impl", implementations)?;
+        reader.take_bool("validate_vectored_get")?;
+        let compression = "'disabled-no-decompress', 'disabled', 'zstd' or 'zstd(<level>)'";
+        let l0_flush = "{ mode = 'page-cached' } or { mode = 'direct', max_concurrency = <n> }";
+        Ok(EngineConfig {
+            page_cache_size_pages: reader.take_u64("page_cache_size")?.unwrap_or(8192),
+            max_file_descriptors: reader.take_positive("max_file_descriptors")?.unwrap_or(100),
+            max_vectored_read_bytes: reader
+                .take_positive("max_vectored_read_bytes")?
+                .unwrap_or(128 * 1024),
+            image_compression: reader
+                .take_parsed("image_compression", compression)?
+                .unwrap_or_default(),
+            ephemeral_bytes_per_memory_kb: reader
+                .take_u64("ephemeral_bytes_per_memory_kb")?
+                .unwrap_or(0),
+            l0_flush: reader.take("l0_flush", l0_flush)?.unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use remote_storage::RemoteStorageKind;
+
+use super::*;
+
+const MINIMAL: &str = "id = 1\nremote_storage = { local_path = '../remote' }";
+
+fn parse(text: &str) -> Result<PageServerConf, ConfigError> {
+    PageServerConf::parse(&format!("{MINIMAL}\n{text}"), &[], "/srv/pageserver".into())
+}
+
+fn error_of(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+#[test]
+fn defaults_fill_in_everything_but_id_and_remote_storage() {
+    let conf = parse("").unwrap();
+    assert_eq!(conf.listen.http_addr, "127.0.0.1:9898");
+    assert_eq!(conf.wal.wait_lsn_timeout, Duration::from_secs(60));
+    assert_eq!(conf.tenant_defaults, TenantConfig::default());
+    assert_eq!(conf.postgres.superuser, "cloud_admin");
+}
+
+#[test]
+fn a_missing_id_is_named() {
+    let error = PageServerConf::parse("", &[], "/".into()).unwrap_err();
+    assert_eq!(error.to_string(), "missing config value \"id\"");
+}
+
+#[test]
+fn missing_remote_storage_is_explained() {
+    let error = PageServerConf::parse("id = 1", &[], "/".into()).unwrap_err().to_string();
+    assert!(error.contains("no remote storage configured, this is a deprecated configuration"));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_value_and_the_known_keys() {
+    let error = error_of("listen_pg_adr = 'x:1'");
+    assert!(error.contains("unrecognized pageserver option 'listen_pg_adr'"), "{error}");
+    assert!(error.contains("x:1") && error.contains("listen_pg_addr"), "{error}");
+}
+
+#[test]
+fn a_bad_value_is_refused_with_key_value_and_what_is_allowed() {
+    let cases = [
+        ("wait_lsn_timeout = '5a'", "5a", "a duration"),
+        ("page_cache_size = -1", "-1", "not negative"),
+        ("max_vectored_read_bytes = 0", "0", "at least 1"),
+        ("http_auth_type = 'Basic'", "Basic", "'Trust' or 'NeonJWT'"),
+        ("image_compression = 'lz4'", "lz4", "zstd"),
+        ("log_format = 'xml'", "xml", "'plain' or 'json'"),
+        ("broker_endpoint = 'localhost'", "localhost", "a URL"),
+        ("concurrent_tenant_warmup = '0'", "0", "at least 1"),
+        ("listen_pg_addr = 7", "7", "a string"),
+        ("l0_flush = { mode = 'fast' }", "fast", "page-cached"),
+        ("control_plane_api = 'http://x/'", "http://x/", "location_config"),
+    ];
+    for (text, value, allowed) in cases {
+        let error = error_of(text);
+        let key = text.split(' ').next().unwrap();
+        assert!(
+            error.contains(key) && error.contains(value) && error.contains(allowed),
+            "{text}: {error}"
+        );
+    }
+}
+
+#[test]
+fn overrides_replace_top_level_keys() {
+    let overrides = ["id = 7".to_owned(), "tenant_config = { gc_period = '0s' }".to_owned()];
+    let conf = PageServerConf::parse(MINIMAL, &overrides, "/srv".into()).unwrap();
+    assert_eq!(conf.id, NodeId(7));
+    assert_eq!(conf.tenant_defaults.gc_period, Duration::ZERO);
+}
+
+#[test]
+fn a_malformed_override_is_quoted() {
+    let error =
+        PageServerConf::parse(MINIMAL, &["id =".to_owned()], "/".into()).unwrap_err().to_string();
+    assert!(error.contains("override 'id ='"), "{error}");
+}
+
+#[test]
+fn an_ill_typed_tenant_option_is_named() {
+    let error = error_of("tenant_config = { gc_period = '5a' }");
+    assert!(error.contains("failed to parse: 'tenant_config'"), "{error}");
+    assert!(error.contains("gc_period"), "{error}");
+}
+
+#[test]
+fn relative_paths_start_at_the_working_directory() {
+    let conf = parse("").unwrap();
+    let RemoteStorageKind::LocalFs { local_path } = conf.remote_storage.kind;
+    assert_eq!(local_path, "/srv/pageserver/../remote");
+    assert_eq!(conf.postgres.distrib_dir, "/srv/pageserver/pg_install");
+}
+
+#[test]
+fn tokens_need_a_key_file() {
+    let error = error_of("pg_auth_type = 'NeonJWT'");
+    assert!(error.contains("Can't find auth_validation_public_key at '/srv/pageserver/auth"));
+}
+
+#[test]
+fn keys_of_absent_features_are_accepted_and_listed() {
+    let conf = parse("heatmap_upload_concurrency = 3").unwrap();
+    assert_eq!(conf.without_effect, ["heatmap_upload_concurrency"]);
+}
+
+#[test]
+fn compression_levels_may_be_negative() {
+    let conf = parse("image_compression = 'zstd(-3)'").unwrap();
+    assert_eq!(conf.engine.image_compression, ImageCompression::Zstd(Some(-3)));
+}
+
+#[test]
+fn a_version_that_is_not_installed_lists_where_it_was_searched() {
+    let mut conf = parse("").unwrap();
+    conf.postgres.distrib_dir = "/nonexistent".into();
+    let error = conf.postgres.installation(postgres_ffi::PgMajor::V18).map_err(|e| e.to_string());
+    if let Err(error) = error {
+        assert!(error.contains("/nonexistent/v18") && error.contains("pg_distrib_dir"), "{error}");
+    }
+}
