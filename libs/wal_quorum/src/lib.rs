@@ -13,8 +13,11 @@
 //! a violation would lose committed data; whatever a peer or a disk can get
 //! wrong is a typed error instead.
 
+pub mod acceptor;
 pub mod control_file;
 pub mod messages;
+#[cfg(test)]
+mod simulation;
 pub mod state;
 pub mod storage;
 pub mod term_history;

@@ -1,0 +1,56 @@
+//! What peers say through the broker.
+
+use utils::Lsn;
+
+use super::{Acceptor, AcceptorError};
+use crate::storage::{ControlStore, WalStorage};
+use crate::term_history::{INVALID_TERM, Term};
+
+/// The part of a peer's broker message that concerns this timeline's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Term of the peer's last durable WAL.
+    pub last_log_term: Term,
+    /// The peer's commit position; 0 when unknown.
+    pub commit_lsn: Lsn,
+    /// End of the last archived segment.
+    pub backup_lsn: Lsn,
+    /// What pageservers made durable.
+    pub remote_consistent_lsn: Lsn,
+    /// Flushed on all safekeepers.
+    pub peer_horizon_lsn: Lsn,
+}
+
+impl<S: WalStorage, C: ControlStore> Acceptor<S, C> {
+    /// Takes over what `peer` knows better. Its commit position counts only if
+    /// the last terms of both logs are equal, which makes one log a prefix of
+    /// the other.
+    pub fn record_peer(&mut self, peer: &PeerInfo) -> Result<(), AcceptorError> {
+        let same_log =
+            peer.last_log_term != INVALID_TERM && peer.last_log_term == self.last_log_term();
+        if peer.commit_lsn != Lsn::INVALID && same_log {
+            self.advance_commit_lsn(peer.commit_lsn)?;
+        }
+        let memory = &mut self.state.memory;
+        memory.backup_lsn = memory.backup_lsn.max(peer.backup_lsn);
+        memory.remote_consistent_lsn = memory.remote_consistent_lsn.max(peer.remote_consistent_lsn);
+        memory.peer_horizon_lsn = memory.peer_horizon_lsn.max(peer.peer_horizon_lsn);
+        if self.is_far_behind() {
+            self.flush_state()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a position in memory is more than a segment ahead of the file.
+    fn is_far_behind(&self) -> bool {
+        let memory = &self.state.memory;
+        let wal_seg_size = u64::from(self.state.server.wal_seg_size);
+        [
+            (memory.backup_lsn, self.state.backup_lsn),
+            (memory.remote_consistent_lsn, self.state.remote_consistent_lsn),
+            (memory.peer_horizon_lsn, self.state.peer_horizon_lsn),
+        ]
+        .into_iter()
+        .any(|(memory, file)| memory.saturating_sub(file) > wal_seg_size)
+    }
+}
