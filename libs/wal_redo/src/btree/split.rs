@@ -93,7 +93,7 @@ fn take_tuple<'a>(data: &mut &'a [u8]) -> Result<&'a [u8], RedoFailure> {
     let size = max_align(tuple::size(data)?);
     let (tuple, rest) = data
         .split_at_checked(size)
-        .ok_or(RedoFailure::Truncated { what: "index tuple", needed: size - data.len() })?;
+        .ok_or(RedoFailure::Truncated { what: "index tuple", needed: size.saturating_sub(data.len()) })?;
     *data = rest;
     Ok(tuple)
 }

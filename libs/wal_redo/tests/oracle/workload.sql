@@ -72,7 +72,7 @@ UPDATE dup SET v = v WHERE w % 2 = 0;
 DELETE FROM dup WHERE v IN (4, 5, 6);
 SET enable_seqscan = off;
 SELECT count(*) FROM dup WHERE v IN (4, 5, 6);
-INSERT INTO dup SELECT i % 20, i FROM generate_series(200001, 215000) i;
+INSERT INTO dup SELECT i % 20, i FROM generate_series(1000001, 1015000) i;
 VACUUM dup;
 RESET enable_seqscan;
 
