@@ -21,7 +21,7 @@ fn check(major: PgMajor) -> Result<()> {
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
     server.run_script(&scripts.join("workload.sql"))?;
-    server.run_concurrent_updates()?;
+    server.run_concurrent_updates(&scripts)?;
     let data_directory = server.stop().context("stopping the server")?;
     let checker = wal_directory::check(&data_directory.path().join("data/pg_wal"), major)?;
     println!("{}", checker.coverage());

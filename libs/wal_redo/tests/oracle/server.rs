@@ -124,13 +124,18 @@ impl Server {
     }
 
     /// Lets several sessions update the same few rows.
-    pub fn run_concurrent_updates(&self) -> Result<()> {
+    pub fn run_concurrent_updates(&self, scripts: &Path) -> Result<()> {
         let mut init = self.client("pgbench")?;
         init.args(["-q", "-i", "-s", "2", "--foreign-keys", "postgres"]).stderr(Stdio::null());
         expect_success("pgbench -i", init.stdout(Stdio::null()).status()?)?;
         let mut run = self.client("pgbench")?;
-        run.args(["-c", "8", "-j", "2", "-t", "250", "postgres"]).stderr(Stdio::null());
-        expect_success("pgbench", run.stdout(Stdio::null()).status()?)
+        run.args(["-c", "8", "-j", "2", "-t", "150", "postgres"]).stderr(Stdio::null());
+        expect_success("pgbench", run.stdout(Stdio::null()).status()?)?;
+        let mut locks = self.client("pgbench")?;
+        locks.args(["-n", "-c", "8", "-j", "2", "-t", "60", "--max-tries=50"]);
+        locks.arg("-f").arg(scripts.join("lock.sql")).arg("-f").arg(scripts.join("update.sql"));
+        locks.arg("postgres").stderr(Stdio::null()).stdout(Stdio::null());
+        expect_success("pgbench -f", locks.status()?)
     }
 
     /// Shuts the server down and returns its directory.
