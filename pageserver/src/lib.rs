@@ -5,5 +5,4 @@
 
 pub mod config;
 pub mod context;
-pub mod remote;
 pub mod tasks;

@@ -83,6 +83,3 @@ fn decompress(
     };
     if written == Some(wanted) { Ok(()) } else { Err(corrupt) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -293,6 +293,3 @@ impl<'a> Page<'a> {
         Ok((at, length))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,255 @@
+//! What the operator can set: command-line options, checked and given their types.
+//!
+//! [`Options`] is the command line as written, [`Config`] what the daemon runs with. An option
+//! whose feature this build does not have is refused rather than ignored.
+
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use clap::{ArgAction, Parser};
+use utils::NodeId;
+
+use crate::durability::Durability;
+
+/// Where the broker is when nothing is said.
+const DEFAULT_BROKER_ENDPOINT: &str = "http://127.0.0.1:50051";
+
+/// Command line of the safekeeper. Any option may be repeated; the last one wins.
+#[derive(Clone, Debug, Parser)]
+#[command(about = "Stores WAL durably, as one of a quorum", args_override_self = true)]
+#[command(disable_version_flag = true)]
+pub struct Options {
+    /// Data directory.
+    #[arg(short = 'D', long, default_value = "./", value_name = "PATH")]
+    pub datadir: Utf8PathBuf,
+    /// Node id. Required on the first start; must equal the stored one later.
+    #[arg(long, value_name = "N")]
+    pub id: Option<NodeId>,
+    /// Write the id file and exit.
+    #[arg(long)]
+    pub init: bool,
+    /// Address of the WAL service.
+    #[arg(short = 'l', long, default_value = "127.0.0.1:5454", value_name = "HOST:PORT")]
+    pub listen_pg: String,
+    /// Address of a second WAL service that accepts only tenant-scoped tokens.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen_pg_tenant_only: Option<String>,
+    /// Address of the management API and metrics.
+    #[arg(long, default_value = "127.0.0.1:7676", value_name = "HOST:PORT")]
+    pub listen_http: String,
+    /// Address of the WAL service as published through the broker; that of --listen-pg if absent.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_pg: Option<String>,
+    /// Published through the broker and used as a label of traffic metrics.
+    #[arg(long, value_name = "NAME")]
+    pub availability_zone: Option<String>,
+    /// Do not wait for disks. Loses data on a crash of the machine; for tests.
+    #[arg(short = 'n', long)]
+    pub no_sync: bool,
+    /// Print this control file as JSON and exit.
+    #[arg(long, value_name = "PATH")]
+    pub dump_control_file: Option<Utf8PathBuf>,
+    /// The storage broker; scheme https means TLS.
+    #[arg(long, default_value = DEFAULT_BROKER_ENDPOINT, value_name = "URI")]
+    pub broker_endpoint: String,
+    /// HTTP/2 keepalive to the broker.
+    #[arg(long, default_value = "5000 ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub broker_keepalive_interval: Duration,
+    /// A peer not heard of for longer is taken for dead.
+    #[arg(long, default_value = "5000ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub heartbeat_timeout: Duration,
+    /// Fetch missing WAL from peers. Not available in this build; only `false` is accepted.
+    #[arg(long, default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
+    pub peer_recovery: bool,
+    /// Object storage for WAL, as a TOML inline table. Not available in this build.
+    #[arg(long, value_name = "TOML")]
+    pub remote_storage: Option<String>,
+    /// A safekeeper lagging more than this is not elected to archive WAL. Without effect until
+    /// WAL is archived.
+    #[arg(long, default_value_t = 134_217_728, value_name = "BYTES")]
+    pub max_offloader_lag: u64,
+    /// Concurrent segment uploads per timeline. Without effect until WAL is archived.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub wal_backup_parallel_jobs: usize,
+    /// Do not archive WAL even if object storage is given.
+    #[arg(long)]
+    pub disable_wal_backup: bool,
+    /// Public keys that WAL service tokens are checked against; empty disables checking.
+    #[arg(long, value_name = "PATH")]
+    pub pg_auth_public_key_path: Option<String>,
+    /// The same for the tenant-only WAL service.
+    #[arg(long, value_name = "PATH")]
+    pub pg_tenant_only_auth_public_key_path: Option<String>,
+    /// The same for HTTP.
+    #[arg(long, value_name = "PATH")]
+    pub http_auth_public_key_path: Option<String>,
+    /// Form of the log, plain or json.
+    #[arg(long, default_value = "plain", value_name = "FORMAT")]
+    pub log_format: String,
+    /// Run everything on one thread, for debugging.
+    #[arg(long)]
+    pub current_thread_runtime: bool,
+    /// Keep WAL that connected pageservers have not received yet.
+    #[arg(long)]
+    pub walsenders_keep_horizon: bool,
+    /// Accepted and ignored: partial segments are archived whenever WAL is.
+    #[arg(long)]
+    pub partial_backup_enabled: bool,
+    /// Wait before archiving a partial segment. Without effect until WAL is archived.
+    #[arg(long, default_value = "15m", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub partial_backup_timeout: Duration,
+    /// Never publish to the broker on a timer, for tests of discovery.
+    #[arg(long)]
+    pub disable_periodic_broker_push: bool,
+    /// Move idle timelines to object storage. Not available in this build.
+    #[arg(long)]
+    pub enable_offload: bool,
+    /// Delete the local segment of a timeline moved away. Not available in this build.
+    #[arg(long)]
+    pub delete_offloaded_wal: bool,
+    /// Changed values in memory are saved after this time.
+    #[arg(long, default_value = "300s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub control_file_save_interval: Duration,
+    /// Concurrent uploads of partial segments. Without effect until WAL is archived.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub partial_backup_concurrency: usize,
+    /// Print the version and exit.
+    #[arg(short = 'V', long)]
+    pub version: bool,
+}
+
+/// An option that cannot be honoured.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The option's feature does not exist here.
+    #[error("option {option} is not available in this build ({feature}); remove it")]
+    NotBuilt {
+        /// The option.
+        option: &'static str,
+        /// What it asks for.
+        feature: &'static str,
+    },
+    /// The broker's address is not a URI.
+    #[error("option --broker-endpoint={value}: expected http://HOST:PORT or https://HOST:PORT")]
+    BrokerEndpoint {
+        /// As given.
+        value: String,
+    },
+    /// An address without a port.
+    #[error("option {option}={value}: expected HOST:PORT")]
+    Address {
+        /// The option.
+        option: &'static str,
+        /// As given.
+        value: String,
+    },
+    /// The option needs another one.
+    #[error("option {option} is only useful together with {needs}; give both or neither")]
+    Needs {
+        /// The option given.
+        option: &'static str,
+        /// The one missing.
+        needs: &'static str,
+    },
+}
+
+/// What the daemon runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This safekeeper.
+    pub id: NodeId,
+    /// Where timelines live.
+    pub workdir: Utf8PathBuf,
+    /// How writes are forced to disk.
+    pub durability: Durability,
+    /// Address of the WAL service, as configured.
+    pub listen_pg: String,
+    /// Address of the tenant-only WAL service.
+    pub listen_pg_tenant_only: Option<String>,
+    /// Address of the management API.
+    pub listen_http: String,
+    /// Address of the WAL service as others should use it.
+    pub advertise_pg: String,
+    /// Where this node is.
+    pub availability_zone: Option<String>,
+    /// The broker.
+    pub broker_endpoint: String,
+    /// HTTP/2 keepalive to the broker.
+    pub broker_keepalive_interval: Duration,
+    /// Publish positions on a timer.
+    pub periodic_broker_push: bool,
+    /// A peer not heard of for longer is taken for dead.
+    pub heartbeat_timeout: Duration,
+    /// Keep WAL that connected pageservers have not received yet.
+    pub walsenders_keep_horizon: bool,
+    /// Changed values in memory are saved after this time.
+    pub control_file_save_interval: Duration,
+    /// Something archives WAL, so WAL not archived yet must stay.
+    pub wal_is_archived: bool,
+}
+
+impl Options {
+    /// Checks the options and gives them their types. `id` is the stored or given node id.
+    pub fn into_config(self, id: NodeId, workdir: Utf8PathBuf) -> Result<Config, ConfigError> {
+        self.refuse_what_is_not_built()?;
+        self.check_addresses()?;
+        let advertise_pg = self.advertise_pg.unwrap_or_else(|| self.listen_pg.clone());
+        Ok(Config {
+            id,
+            workdir,
+            durability: if self.no_sync { Durability::Unsynced } else { Durability::Synced },
+            listen_pg: self.listen_pg,
+            listen_pg_tenant_only: self.listen_pg_tenant_only,
+            listen_http: self.listen_http,
+            advertise_pg,
+            availability_zone: self.availability_zone,
+            broker_endpoint: self.broker_endpoint,
+            broker_keepalive_interval: self.broker_keepalive_interval,
+            periodic_broker_push: !self.disable_periodic_broker_push,
+            heartbeat_timeout: self.heartbeat_timeout,
+            walsenders_keep_horizon: self.walsenders_keep_horizon,
+            control_file_save_interval: self.control_file_save_interval,
+            wal_is_archived: false,
+        })
+    }
+
+    fn refuse_what_is_not_built(&self) -> Result<(), ConfigError> {
+        let remote_storage = self.remote_storage.as_ref().is_some_and(|toml| !toml.is_empty());
+        let asked = [
+            (self.peer_recovery, "--peer-recovery=true", "recovery of WAL from peers"),
+            (remote_storage, "--remote-storage", "archiving WAL to object storage"),
+            (self.enable_offload, "--enable-offload", "moving idle timelines to object storage"),
+            (self.delete_offloaded_wal, "--delete-offloaded-wal", "deleting moved segments"),
+        ];
+        match asked.into_iter().find(|(asked, ..)| *asked) {
+            Some((_, option, feature)) => Err(ConfigError::NotBuilt { option, feature }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        check_address("--listen-pg", Some(&self.listen_pg))?;
+        check_address("--listen-pg-tenant-only", self.listen_pg_tenant_only.as_deref())?;
+        check_address("--listen-http", Some(&self.listen_http))?;
+        check_address("--advertise-pg", self.advertise_pg.as_deref())?;
+        let endpoint = &self.broker_endpoint;
+        let authority =
+            endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
+        if authority.is_none_or(str::is_empty) {
+            return Err(ConfigError::BrokerEndpoint { value: endpoint.clone() });
+        }
+        Ok(())
+    }
+}
+
+fn check_address(option: &'static str, address: Option<&str>) -> Result<(), ConfigError> {
+    let Some(address) = address else { return Ok(()) };
+    let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(_)) | None => Err(ConfigError::Address { option, value: address.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

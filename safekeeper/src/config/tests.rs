@@ -1,0 +1,66 @@
+use super::*;
+
+fn parse(arguments: &[&str]) -> Options {
+    Options::try_parse_from(std::iter::once("safekeeper").chain(arguments.iter().copied())).unwrap()
+}
+
+fn config(arguments: &[&str]) -> Result<Config, ConfigError> {
+    parse(arguments).into_config(NodeId(1), "/data".into())
+}
+
+#[test]
+fn the_last_occurrence_of_an_option_wins() {
+    let options = parse(&["--listen-http", "a:1", "--id=1", "--listen-http=b:2", "--id", "2"]);
+    assert_eq!(options.listen_http, "b:2");
+    assert_eq!(options.id, Some(NodeId(2)));
+}
+
+#[test]
+fn flags_may_be_repeated() {
+    assert!(parse(&["--no-sync", "--no-sync", "-n"]).no_sync);
+}
+
+#[test]
+fn durations_are_written_for_people() {
+    let options = parse(&["--heartbeat-timeout=7 s", "--control-file-save-interval", "1500ms"]);
+    assert_eq!(options.heartbeat_timeout, Duration::from_secs(7));
+    assert_eq!(options.control_file_save_interval, Duration::from_millis(1500));
+}
+
+#[test]
+fn the_advertised_address_defaults_to_the_listening_one() {
+    assert_eq!(config(&["-l", "10.0.0.1:99"]).unwrap().advertise_pg, "10.0.0.1:99");
+    let both = config(&["-l", "10.0.0.1:99", "--advertise-pg=sk:1"]).unwrap();
+    assert_eq!(both.advertise_pg, "sk:1");
+}
+
+#[test]
+fn peer_recovery_takes_an_explicit_value() {
+    assert!(config(&["--peer-recovery=false"]).is_ok());
+    let error = config(&["--peer-recovery=true"]).unwrap_err();
+    assert!(error.to_string().contains("--peer-recovery"), "{error}");
+}
+
+#[test]
+fn a_feature_that_is_not_built_is_refused_by_name() {
+    for option in ["--remote-storage={local_path='/x'}", "--enable-offload"] {
+        let error = config(&[option]).unwrap_err().to_string();
+        assert!(error.contains(option.split('=').next().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn partial_backup_enabled_is_accepted() {
+    assert!(config(&["--partial-backup-enabled", "--partial-backup-timeout=1s"]).is_ok());
+}
+
+#[test]
+fn an_address_without_a_port_is_refused() {
+    let error = config(&["--listen-pg=localhost"]).unwrap_err();
+    assert_eq!(error.to_string(), "option --listen-pg=localhost: expected HOST:PORT");
+}
+
+#[test]
+fn a_broker_endpoint_needs_a_scheme() {
+    assert!(config(&["--broker-endpoint=localhost:50051"]).is_err());
+}

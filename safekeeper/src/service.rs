@@ -1,0 +1,166 @@
+//! The daemon as a component: sockets, timelines and the tasks that serve them.
+//!
+//! Start-up order matters: sockets are bound before timelines are loaded, so that a wrong
+//! address fails fast, and served after, so that nobody sees a half-loaded node.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use utils::auth::SharedJwtAuth;
+
+use crate::broker;
+use crate::config::Config;
+use crate::http;
+use crate::metrics::timelines::TimelineCollector;
+use crate::timelines::Timelines;
+use crate::wal_service::WalService;
+
+/// How often old tombstones are forgotten.
+const TOMBSTONE_HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// Keys that tokens are checked with, per endpoint; without keys everybody may connect.
+#[derive(Clone, Debug, Default)]
+pub struct AuthKeys {
+    /// For the WAL service.
+    pub pg: Option<SharedJwtAuth>,
+    /// For the tenant-only WAL service.
+    pub pg_tenant_only: Option<SharedJwtAuth>,
+    /// For HTTP.
+    pub http: Option<SharedJwtAuth>,
+}
+
+/// Sockets that are bound and not served yet.
+#[derive(Debug)]
+pub struct Listeners {
+    pg: TcpListener,
+    pg_tenant_only: Option<TcpListener>,
+    http: TcpListener,
+}
+
+impl Listeners {
+    /// Binds everything the configuration names. A port 0 is replaced in `config` by the one
+    /// the system chose, because others are told these addresses.
+    pub fn bind(config: &mut Config) -> anyhow::Result<Self> {
+        let bind = |address: &str| {
+            http_server::bind(address).with_context(|| format!("cannot listen on {address}"))
+        };
+        let pg = bind(&config.listen_pg)?;
+        let pg_tenant_only = config.listen_pg_tenant_only.as_deref().map(bind).transpose()?;
+        let http = bind(&config.listen_http)?;
+        let advertises_listener = config.advertise_pg == config.listen_pg;
+        replace_port_zero(&mut config.listen_pg, pg.local_addr()?);
+        replace_port_zero(&mut config.listen_http, http.local_addr()?);
+        if advertises_listener {
+            config.advertise_pg.clone_from(&config.listen_pg);
+        }
+        Ok(Self { pg, pg_tenant_only, http })
+    }
+}
+
+fn replace_port_zero(address: &mut String, bound: SocketAddr) {
+    if address.ends_with(":0") {
+        *address = bound.to_string();
+    }
+}
+
+/// The running daemon.
+#[derive(Debug)]
+pub struct Service {
+    timelines: Arc<Timelines>,
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    cancel: CancellationToken,
+}
+
+impl Service {
+    /// Loads the timelines and starts to serve. Must run within an async runtime.
+    pub fn start(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::Result<Self> {
+        let timelines = Timelines::new(Arc::new(config));
+        let broker_client = broker::connect(&timelines).context("option --broker-endpoint")?;
+        timelines.load_all().context("cannot load timelines")?;
+        let cancel = CancellationToken::new();
+        let mut service = Self { timelines: timelines.clone(), tasks: JoinSet::new(), cancel };
+        service.spawn_wal_service("WAL service", listeners.pg, keys.pg, false)?;
+        if let Some(listener) = listeners.pg_tenant_only {
+            let keys = keys.pg_tenant_only;
+            service.spawn_wal_service("tenant-only WAL service", listener, keys, true)?;
+        }
+        let http_listener = tokio::net::TcpListener::from_std(listeners.http)?;
+        let router = http::router(timelines.clone(), keys.http);
+        let cancel = service.cancel.clone();
+        service.spawn("HTTP", async move {
+            Ok(http_server::serve(http_listener, router, cancel).await?)
+        });
+        let cancel = service.cancel.clone();
+        let exchange = broker::run(timelines.clone(), broker_client, cancel);
+        service.spawn("broker", async move {
+            exchange.await;
+            Ok(())
+        });
+        service.spawn("tombstone housekeeping", forget_old_tombstones(timelines));
+        Ok(service)
+    }
+
+    fn spawn_wal_service(
+        &mut self,
+        name: &'static str,
+        listener: TcpListener,
+        keys: Option<SharedJwtAuth>,
+        tenant_only: bool,
+    ) -> anyhow::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let service = WalService::new(self.timelines.clone(), keys, tenant_only);
+        let cancel = self.cancel.clone();
+        self.spawn(name, async move { Ok(service.run(listener, cancel).await?) });
+        Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// The timelines, for whoever embeds the daemon.
+    pub fn timelines(&self) -> &Arc<Timelines> {
+        &self.timelines
+    }
+
+    /// Exposes the gauges of timelines. Once per process.
+    pub fn register_metrics(&self) -> anyhow::Result<()> {
+        let collector = TimelineCollector::new(self.timelines.clone())?;
+        Ok(metrics::register(Box::new(collector))?)
+    }
+
+    /// Returns when one of the main tasks ends, which none should.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok((name, Ok(())))) => anyhow::anyhow!("{name} task ended"),
+            Some(Ok((name, Err(error)))) => error.context(format!("{name} task failed")),
+            Some(Err(error)) => anyhow::Error::new(error).context("a main task failed"),
+            None => anyhow::anyhow!("there are no tasks"),
+        }
+    }
+
+    /// Stops serving: sockets are closed, connections end, nothing is flushed.
+    pub async fn stop(mut self) {
+        self.cancel.cancel();
+        for timeline in self.timelines.all() {
+            timeline.shutdown().await;
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn forget_old_tombstones(timelines: Arc<Timelines>) -> anyhow::Result<()> {
+    loop {
+        tokio::time::sleep(TOMBSTONE_HOUSEKEEPING_INTERVAL).await;
+        timelines.forget_old_tombstones();
+    }
+}

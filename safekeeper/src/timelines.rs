@@ -1,0 +1,100 @@
+//! Every timeline this safekeeper has, by id.
+//!
+//! Creation, loading and deletion of one timeline exclude each other; different timelines do
+//! not wait for one another. A deleted timeline leaves a tombstone in memory, so that a compute
+//! which still runs cannot bring it back.
+
+mod create;
+mod delete;
+mod load;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use utils::{TenantId, TenantTimelineId};
+
+use crate::config::Config;
+use crate::timeline::{Timeline, TimelineError};
+
+pub use create::NewTimeline;
+
+/// Tombstones older than this are forgotten.
+const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Debug, Default)]
+struct Map {
+    timelines: HashMap<TenantTimelineId, Arc<Timeline>>,
+    tombstones: HashMap<TenantTimelineId, Instant>,
+    /// Who creates, loads or deletes a timeline right now.
+    exclusive: HashMap<TenantTimelineId, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// The timelines of this safekeeper.
+#[derive(Debug)]
+pub struct Timelines {
+    config: Arc<Config>,
+    map: Mutex<Map>,
+}
+
+impl Timelines {
+    /// None yet.
+    pub fn new(config: Arc<Config>) -> Arc<Self> {
+        Arc::new(Self { config, map: Mutex::default() })
+    }
+
+    /// What the daemon runs with.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// A timeline that can be used.
+    pub fn get(&self, ttid: TenantTimelineId) -> Result<Arc<Timeline>, TimelineError> {
+        let known = self.lock().timelines.get(&ttid).cloned();
+        let timeline = known.ok_or(TimelineError::NotFound(ttid))?;
+        timeline.check_usable()?;
+        Ok(timeline)
+    }
+
+    /// Every timeline.
+    pub fn all(&self) -> Vec<Arc<Timeline>> {
+        self.lock().timelines.values().cloned().collect()
+    }
+
+    /// The timelines others should hear of.
+    pub fn active(&self) -> Vec<Arc<Timeline>> {
+        self.lock().timelines.values().filter(|timeline| timeline.is_active()).cloned().collect()
+    }
+
+    /// Forgets tombstones that are old enough.
+    pub fn forget_old_tombstones(&self) {
+        self.lock().tombstones.retain(|_, deleted| deleted.elapsed() < TOMBSTONE_LIFETIME);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Map> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tenant_dir(&self, tenant_id: TenantId) -> Utf8PathBuf {
+        self.config.workdir.join(tenant_id.to_string())
+    }
+
+    fn timeline_dir(&self, ttid: TenantTimelineId) -> Utf8PathBuf {
+        self.tenant_dir(ttid.tenant_id).join(ttid.timeline_id.to_string())
+    }
+
+    /// Excludes every other creation, loading and deletion of the same timeline.
+    async fn exclusive(&self, ttid: TenantTimelineId) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut map = self.lock();
+            // Whoever holds or awaits a lock has a reference to it.
+            map.exclusive.retain(|_, lock| Arc::strong_count(lock) > 1);
+            map.exclusive.entry(ttid).or_default().clone()
+        };
+        lock.lock_owned().await
+    }
+}
+
+#[cfg(test)]
+mod tests;
