@@ -5,4 +5,5 @@
 
 pub mod config;
 pub mod context;
+pub mod remote;
 pub mod tasks;

@@ -10,7 +10,10 @@ use crate::error::RedoFailure;
 use crate::page::Page;
 use crate::rmgr;
 
+mod checker;
 mod mask;
+
+pub use checker::{Checker, Counts, Mismatch};
 
 /// Blanks what may differ in page `block` when a record of resource manager `rmid` changed it.
 ///

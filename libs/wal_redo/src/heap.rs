@@ -107,3 +107,6 @@ fn init_if_asked(page: &mut Page, target: &Target) -> Result<bool, RedoFailure> 
     }
     Ok(asked)
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,3 +83,6 @@ fn decompress(
     };
     if written == Some(wanted) { Ok(()) } else { Err(corrupt) }
 }
+
+#[cfg(test)]
+mod tests;

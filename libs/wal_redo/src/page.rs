@@ -293,3 +293,6 @@ impl<'a> Page<'a> {
         Ok((at, length))
     }
 }
+
+#[cfg(test)]
+mod tests;

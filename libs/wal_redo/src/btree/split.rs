@@ -91,9 +91,10 @@ impl LeftItems {
 /// Splits the tuple at the front off, with its padding.
 fn take_tuple<'a>(data: &mut &'a [u8]) -> Result<&'a [u8], RedoFailure> {
     let size = max_align(tuple::size(data)?);
-    let (tuple, rest) = data
-        .split_at_checked(size)
-        .ok_or(RedoFailure::Truncated { what: "index tuple", needed: size - data.len() })?;
+    let (tuple, rest) = data.split_at_checked(size).ok_or(RedoFailure::Truncated {
+        what: "index tuple",
+        needed: size.saturating_sub(data.len()),
+    })?;
     *data = rest;
     Ok(tuple)
 }

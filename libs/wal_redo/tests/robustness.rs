@@ -1,0 +1,119 @@
+//! Whatever the record and the page hold, redo ends with a page or an error.
+
+use bytes::Bytes;
+use postgres_ffi::{BLCKSZ, ForkNumber, PgMajor, RelTag};
+use proptest::prelude::*;
+use utils::Lsn;
+use wal_decoder::record::{BlockImage, BlockReference, DecodedRecord, ImageCompression};
+use wal_redo::{consistency, image, redo_record};
+
+const REL: RelTag = RelTag { spcnode: 1663, dbnode: 5, relnode: 16384, fork: ForkNumber::Main };
+
+/// A page that looks plausible in its header, with arbitrary bytes elsewhere.
+fn page() -> impl Strategy<Value = Box<[u8; BLCKSZ]>> {
+    let special = prop::sample::select(vec![8192u16, 8184, 8176, 0, 9000]);
+    (special, 0u16..400, any::<u64>(), 0u8..3).prop_map(|(special, items, seed, kind)| {
+        let mut bytes = Box::new([0; BLCKSZ]);
+        let mut state = seed | 1;
+        for byte in bytes.iter_mut() {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *byte = state as u8;
+        }
+        let lower = 24 + items * 4;
+        let upper = lower.max(4000);
+        bytes[..8].fill(0);
+        if kind > 0 {
+            bytes[12..14].copy_from_slice(&lower.to_le_bytes());
+            bytes[14..16].copy_from_slice(&upper.to_le_bytes());
+            bytes[16..18].copy_from_slice(&special.to_le_bytes());
+        }
+        if kind == 2 {
+            for item in 0..usize::from(items) {
+                let at = 4000 + (item * 40) % 4000;
+                let pointer = (at as u32) | 1 << 15 | 32 << 17;
+                bytes[24 + item * 4..28 + item * 4].copy_from_slice(&pointer.to_le_bytes());
+                if at + 8 < BLCKSZ {
+                    bytes[at + 6..at + 8].copy_from_slice(&[32, 0x20]);
+                }
+            }
+        }
+        bytes
+    })
+}
+
+fn small_numbers() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![3 => 0u8..6, 1 => any::<u8>()], 0..120)
+}
+
+fn record() -> impl Strategy<Value = DecodedRecord> {
+    let rmid = prop::sample::select(vec![0u8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 128]);
+    let fork = prop::sample::select(vec![ForkNumber::Main, ForkNumber::VisibilityMap]);
+    let parts = (any::<bool>(), small_numbers(), small_numbers(), 0u8..7, fork);
+    (rmid, any::<u8>(), parts).prop_map(|(rmid, info, (will_init, main, data, id, fork))| {
+        let target = BlockReference {
+            id,
+            rel: REL.with_fork(fork),
+            block: 1,
+            will_init,
+            image: None,
+            data: Bytes::from(data),
+        };
+        let other = |id| BlockReference {
+            id,
+            rel: REL,
+            block: 50 + u32::from(id),
+            will_init: false,
+            image: None,
+            data: Bytes::new(),
+        };
+        let mut blocks = vec![target];
+        blocks.extend((0..4).filter(|other_id| *other_id != id).map(other));
+        DecodedRecord {
+            raw: Bytes::new(),
+            xid: 900,
+            prev: Lsn(0),
+            info,
+            rmid,
+            origin_id: 0,
+            toplevel_xid: None,
+            blocks,
+            main_data: Bytes::from(main),
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn redo_never_panics(page in page(), record in record(), major in 0usize..4) {
+        let mut page = page;
+        let rel = record.blocks[0].rel;
+        let major = PgMajor::ALL[major];
+        if redo_record(&mut page, rel, 1, &record, Lsn(1 << 40), major).is_ok() {
+            // Whatever came out must be fit for the next record and for masking.
+            let _ = consistency::mask(&mut page, 1, record.rmid);
+        }
+    }
+
+    #[test]
+    fn restoring_an_image_never_panics(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        hole_offset in any::<u16>(),
+        hole_length in 7800u16..8300,
+        compression in 0usize..4,
+    ) {
+        let compression = [
+            ImageCompression::None,
+            ImageCompression::Pglz,
+            ImageCompression::Lz4,
+            ImageCompression::Zstd,
+        ][compression];
+        let bytes = Bytes::from(bytes);
+        let hole_offset = hole_offset % 400;
+        let image = BlockImage { bytes, hole_offset, hole_length, compression, apply: true };
+        let _ = image::restore(&image);
+    }
+}

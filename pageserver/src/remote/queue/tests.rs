@@ -1,0 +1,182 @@
+use pageserver_api::Key;
+use pageserver_api::shard::ShardIndex;
+use utils::Generation;
+
+use super::*;
+
+fn metadata(lsn: u64) -> TimelineMetadata {
+    TimelineMetadata {
+        disk_consistent_lsn: Lsn(lsn),
+        prev_record_lsn: None,
+        ancestor_timeline: None,
+        ancestor_lsn: Lsn(0),
+        latest_gc_cutoff_lsn: Lsn(8),
+        initdb_lsn: Lsn(8),
+        pg_version: 15,
+    }
+}
+
+fn layer(lsn: u64) -> LayerUpload {
+    LayerUpload {
+        name: LayerName::image(Key::MIN..Key::MAX, Lsn(lsn)),
+        metadata: LayerFileMetadata::new(1, Generation::Valid(1), ShardIndex::UNSHARDED),
+        local_path: format!("/layers/{lsn}").into(),
+    }
+}
+
+fn running() -> Running {
+    let mut queue = UploadQueue::Uninitialized;
+    queue.start(IndexPart::empty(metadata(8)), false);
+    match queue {
+        UploadQueue::Running(running) => *running,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn take(queue: &mut Running) -> (u64, UploadOp) {
+    match queue.next_ready() {
+        Some(Ready::Task(id, op)) => (id, op),
+        other => panic!("expected a task, found {other:?}"),
+    }
+}
+
+fn take_index(queue: &mut Running) -> (u64, IndexPart) {
+    match take(queue) {
+        (id, UploadOp::Index(index)) => (id, *index),
+        other => panic!("expected an index, found {other:?}"),
+    }
+}
+
+#[test]
+fn layers_run_in_parallel_and_the_index_waits_for_them() {
+    let mut queue = running();
+    queue.push_layer(layer(16));
+    queue.push_layer(layer(24));
+    queue.push_metadata(&metadata(32));
+    let (first, _) = take(&mut queue);
+    let (second, _) = take(&mut queue);
+    assert!(queue.next_ready().is_none());
+    queue.complete(second, None);
+    assert!(queue.next_ready().is_none());
+    queue.complete(first, None);
+    let (_, index) = take_index(&mut queue);
+    assert_eq!(index.layer_metadata.len(), 2);
+}
+
+#[test]
+fn an_index_holds_the_state_of_when_it_was_scheduled() {
+    let mut queue = running();
+    queue.push_metadata(&metadata(16));
+    queue.push_layer(layer(24));
+    queue.push_metadata(&metadata(32));
+    let (id, index) = take_index(&mut queue);
+    assert!(index.layer_metadata.is_empty());
+    assert_eq!(queue.complete(id, Some(index)), Some(Lsn(16)));
+}
+
+#[test]
+fn deletions_wait_for_the_index_that_unlinks_them() {
+    let mut queue = running();
+    let upload = layer(16);
+    queue.push_layer(upload.clone());
+    let unlinked = queue.unlink(&[upload.name]);
+    queue.push_index_if_changed();
+    queue.push_delete(unlinked);
+    let (id, _) = take(&mut queue);
+    queue.complete(id, None);
+    let (id, index) = take_index(&mut queue);
+    assert!(queue.next_ready().is_none());
+    queue.complete(id, Some(index));
+    assert!(matches!(take(&mut queue), (_, UploadOp::Delete(layers)) if layers.len() == 1));
+}
+
+#[test]
+fn nothing_overtakes_a_head_that_must_wait() {
+    let mut queue = running();
+    queue.push_layer(layer(16));
+    queue.push_index();
+    queue.push_layer(layer(24));
+    let _running = take(&mut queue);
+    assert!(queue.next_ready().is_none());
+}
+
+#[test]
+fn a_layer_may_start_while_a_deletion_runs_but_a_barrier_holds_it_back() {
+    let mut queue = running();
+    queue.push_delete(vec![(layer(16).name, layer(16).metadata)]);
+    queue.push_layer(layer(24));
+    let mut waiter = queue.push_barrier();
+    queue.push_layer(layer(16));
+    let (delete, _) = take(&mut queue);
+    let (other, _) = take(&mut queue);
+    queue.complete(other, None);
+    assert!(queue.next_ready().is_none());
+    assert!(waiter.try_recv().is_err());
+    queue.complete(delete, None);
+    take(&mut queue);
+    assert!(waiter.try_recv().is_ok());
+}
+
+#[test]
+fn no_upload_of_an_unchanged_index_is_scheduled() {
+    let mut queue = running();
+    queue.push_index_if_changed();
+    assert!(queue.next_ready().is_none());
+    queue.push_layer(layer(16));
+    queue.push_index_if_changed();
+    queue.push_index_if_changed();
+    let (id, _) = take(&mut queue);
+    queue.complete(id, None);
+    let (id, index) = take_index(&mut queue);
+    queue.complete(id, Some(index));
+    assert!(queue.next_ready().is_none());
+}
+
+#[test]
+fn unlinking_an_unknown_layer_changes_nothing() {
+    let mut queue = running();
+    assert!(queue.unlink(&[layer(16).name]).is_empty());
+    queue.push_index_if_changed();
+    assert!(queue.next_ready().is_none());
+}
+
+#[test]
+fn shutdown_drains_what_was_scheduled_before_and_refuses_the_rest() {
+    let mut queue = UploadQueue::Uninitialized;
+    queue.start(IndexPart::empty(metadata(8)), true);
+    let inner = queue.running().unwrap();
+    inner.push_layer(layer(16));
+    inner.push_shutdown();
+    assert_eq!(queue.running().unwrap_err(), QueueError::ShuttingDown);
+    let inner = queue.running_or_draining().unwrap();
+    let (id, _) = take(inner);
+    assert!(inner.next_ready().is_none());
+    inner.complete(id, None);
+    assert!(matches!(inner.next_ready(), Some(Ready::Drained)));
+    assert!(inner.next_ready().is_none());
+}
+
+#[test]
+fn a_stopped_queue_keeps_its_index_and_drops_its_barriers() {
+    let mut queue = UploadQueue::Uninitialized;
+    queue.start(IndexPart::empty(metadata(8)), true);
+    let mut waiter = queue.running().unwrap().push_barrier();
+    drop(queue.stop());
+    assert_eq!(waiter.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    assert_eq!(queue.running().unwrap_err(), QueueError::Stopped);
+    assert!(matches!(queue, UploadQueue::Stopped(Some(_))));
+}
+
+#[test]
+fn a_queue_that_was_not_started_says_so() {
+    let mut queue = UploadQueue::Uninitialized;
+    assert_eq!(queue.running().unwrap_err().to_string(), "queue is in state Uninitialized");
+}
+
+#[test]
+#[should_panic(expected = "must not go back")]
+fn the_disk_consistent_lsn_never_goes_back() {
+    let mut queue = running();
+    queue.push_metadata(&metadata(32));
+    queue.push_metadata(&metadata(24));
+}
