@@ -7,3 +7,4 @@ pub mod config;
 pub mod context;
 pub mod remote;
 pub mod tasks;
+pub mod tenant;

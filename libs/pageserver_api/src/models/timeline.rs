@@ -116,8 +116,8 @@ pub struct TimelineInfo {
     pub last_received_msg_lsn: Option<Lsn>,
     /// When it was received, in microseconds since the Unix epoch.
     pub last_received_msg_ts: Option<u64>,
-    /// PostgreSQL major version.
-    pub pg_version: PgMajor,
+    /// PostgreSQL major version; 0 when the timeline could not be loaded.
+    pub pg_version: u32,
     /// Where it is in its life.
     pub state: TimelineState,
     /// What the WAL receiver is doing, for people.
