@@ -44,12 +44,18 @@ pub enum WalRecord {
         /// Transactions, all on this page.
         xids: Vec<u32>,
     },
-    /// Sets entries of a multixact-offsets page.
+    /// Sets one entry of a multixact-offsets page.
     MultixactOffsetCreate {
         /// The multixact.
         multixact: u32,
         /// Where its members begin.
         offset: u32,
+    },
+    /// Sets several entries of one multixact-offsets page: a new multixact's, and where the one
+    /// after it will begin.
+    MultixactOffsetsCreate {
+        /// Pairs of multixact and where its members begin, all on this page.
+        entries: Vec<(u32, u32)>,
     },
     /// Writes members into a multixact-members page.
     MultixactMembersCreate {
@@ -96,6 +102,10 @@ pub enum ValueDecodeError {
     #[error("stored value is followed by {0} surplus bytes")]
     TrailingBytes(usize),
 }
+
+/// Index of [`WalRecord::MultixactOffsetsCreate`]. Those before it are compatible with other
+/// implementations of the format, in which 7 is a test's.
+const OFFSETS_CREATE: u32 = 8;
 
 impl Value {
     /// Whether no older version is needed to reconstruct the key.
@@ -187,11 +197,7 @@ impl WalRecord {
             WalRecord::MultixactMembersCreate { offset, members } => {
                 out.put_u32(5);
                 out.put_u32(*offset);
-                out.put_u64(members.len() as u64);
-                for (xid, status) in members {
-                    out.put_u32(*xid);
-                    out.put_u32(*status);
-                }
+                put_pairs(out, members);
             }
             WalRecord::AuxFile { path, content } => {
                 out.put_u32(6);
@@ -203,6 +209,10 @@ impl WalRecord {
                         put_bytes(out, content);
                     }
                 }
+            }
+            WalRecord::MultixactOffsetsCreate { entries } => {
+                out.put_u32(OFFSETS_CREATE);
+                put_pairs(out, entries);
             }
         }
     }
@@ -229,11 +239,12 @@ impl WalRecord {
             },
             5 => WalRecord::MultixactMembersCreate {
                 offset: reader.u32("offset")?,
-                members: reader.members()?,
+                members: reader.pairs()?,
             },
             6 => {
                 WalRecord::AuxFile { path: reader.string("path")?, content: reader.option_bytes()? }
             }
+            OFFSETS_CREATE => WalRecord::MultixactOffsetsCreate { entries: reader.pairs()? },
             value => return Err(ValueDecodeError::UnknownVariant { what: "record kind", value }),
         })
     }
@@ -258,6 +269,14 @@ fn put_xids(out: &mut BytesMut, xids: &[u32]) {
     out.put_u64(xids.len() as u64);
     for xid in xids {
         out.put_u32(*xid);
+    }
+}
+
+fn put_pairs(out: &mut BytesMut, pairs: &[(u32, u32)]) {
+    out.put_u64(pairs.len() as u64);
+    for (first, second) in pairs {
+        out.put_u32(*first);
+        out.put_u32(*second);
     }
 }
 
@@ -338,9 +357,9 @@ impl Reader {
         (0..count).map(|_| self.u32("transaction")).collect()
     }
 
-    fn members(&mut self) -> Result<Vec<(u32, u32)>, ValueDecodeError> {
-        let count = self.count(8, "member list")?;
-        (0..count).map(|_| Ok((self.u32("member")?, self.u32("member status")?))).collect()
+    fn pairs(&mut self) -> Result<Vec<(u32, u32)>, ValueDecodeError> {
+        let count = self.count(8, "list of pairs")?;
+        (0..count).map(|_| Ok((self.u32("pair")?, self.u32("second of pair")?))).collect()
     }
 }
 

@@ -30,6 +30,13 @@ fn aborted_record_bytes() {
 }
 
 #[test]
+fn offsets_record_bytes() {
+    let value =
+        Value::WalRecord(WalRecord::MultixactOffsetsCreate { entries: vec![(1, 1), (2, 4)] });
+    check(value, "00000001 00000008 0000000000000002 00000001 00000001 00000002 00000004");
+}
+
+#[test]
 fn an_absurd_count_does_not_allocate() {
     let mut bytes = BytesMut::new();
     bytes.put_u32(1);
