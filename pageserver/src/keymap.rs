@@ -1,0 +1,24 @@
+//! Which key holds what: typed reads of a timeline's contents, and batches of typed writes.
+//!
+//! [`Keymap`] reads relations, directories, SLRUs and files as of an LSN; [`modification`]
+//! collects the changes of WAL records and commits them together. Both know the engine only
+//! through [`KeyReader`] and [`KeyStore`], so that they can be tested without one. Nothing here
+//! knows what a WAL record or a layer is.
+
+pub mod aux_files;
+pub mod directories;
+mod keyspace;
+pub mod logical_size;
+pub mod modification;
+mod read;
+pub mod rel_size_cache;
+pub mod store;
+mod timestamp;
+
+pub use keyspace::PartitionedKeys;
+pub use logical_size::LogicalSize;
+pub use modification::{DatadirModification, ModificationError};
+pub use read::{Keymap, KeymapError};
+pub use rel_size_cache::RelSizeCache;
+pub use store::{KeyReadError, KeyReader, KeyStore, KeyWriteError};
+pub use timestamp::{LsnForTimestamp, LsnForTimestampKind};

@@ -1,0 +1,96 @@
+//! What the key map needs from the engine below it: reads of one key or a sparse range, and
+//! atomic batches of writes.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::future::Future;
+use std::ops::Range;
+
+use bytes::Bytes;
+use pageserver_api::{Key, Value};
+use utils::Lsn;
+
+use super::rel_size_cache::RelSizeCache;
+
+/// Why a key could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyReadError {
+    /// No value of the key is visible at the LSN.
+    #[error("could not find data for key {key} at LSN {lsn}")]
+    Missing {
+        /// The key.
+        key: Key,
+        /// The LSN.
+        lsn: Lsn,
+    },
+    /// The timeline is shutting down.
+    #[error("the read was cancelled because the timeline is shutting down")]
+    Cancelled,
+    /// A value is pending that only the redo engine could make an image of.
+    #[error("unexpected pending WAL record for key {0}: commit before reading it back")]
+    PendingRecord(Key),
+    /// The engine failed.
+    #[error("reading key {key} at LSN {lsn}")]
+    Failed {
+        /// The key, or the start of the range.
+        key: Key,
+        /// The LSN.
+        lsn: Lsn,
+        /// The engine's reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// Why a batch could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyWriteError {
+    /// The timeline is shutting down.
+    #[error("the write was cancelled because the timeline is shutting down")]
+    Cancelled,
+    /// The engine failed.
+    #[error("writing a batch of {values} values up to LSN {lsn}")]
+    Failed {
+        /// Values in the batch.
+        values: usize,
+        /// LSN of the last of them.
+        lsn: Lsn,
+        /// The engine's reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// One value to be written.
+pub type KeyedValue = (Key, Lsn, Value);
+
+/// Reads keys as of an LSN.
+pub trait KeyReader: Sync {
+    /// The value of a key, reconstructed if need be.
+    fn get(&self, key: Key, lsn: Lsn) -> impl Future<Output = Result<Bytes, KeyReadError>> + Send;
+
+    /// Every key of a sparse range that has a value.
+    fn scan(
+        &self,
+        range: Range<Key>,
+        lsn: Lsn,
+    ) -> impl Future<Output = Result<BTreeMap<Key, Bytes>, KeyReadError>> + Send;
+
+    /// Relation sizes known without reading.
+    fn rel_size_cache(&self) -> &RelSizeCache;
+}
+
+/// A timeline that can be written to. There is one writer at a time.
+pub trait KeyStore: KeyReader {
+    /// The end of the last record whose effects are visible.
+    fn last_record_lsn(&self) -> Lsn;
+
+    /// Stores the values, which ascend in LSN, then makes every LSN of `finished` visible in
+    /// turn. LSNs that are not beyond the last visible one are without effect.
+    fn write(
+        &self,
+        batch: Vec<KeyedValue>,
+        finished: &[Lsn],
+    ) -> impl Future<Output = Result<(), KeyWriteError>> + Send;
+
+    /// Notes that the sum of relation sizes changed by this many blocks.
+    fn add_logical_blocks(&self, blocks: i64);
+}
