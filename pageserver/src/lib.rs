@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod context;
+pub mod ingest;
 pub mod keymap;
 pub mod remote;
 pub mod tasks;

@@ -1,0 +1,101 @@
+//! The blocks a record names: each local one gets a value, and relations grow to hold them.
+
+use bytes::Bytes;
+use pageserver_api::{Key, WalRecord};
+use postgres_ffi::page::{page_is_new, set_page_lsn};
+use postgres_ffi::pg_constants::{rmgr, xlog};
+use postgres_ffi::{BLCKSZ, BlockNumber, RelTag};
+use wal_decoder::DecodedRecord;
+use wal_decoder::record::{BlockReference, ImageCompression};
+
+use super::{IngestErrorKind, WalIngest};
+use crate::keymap::{DatadirModification, KeyReader, KeyStore};
+
+static ZERO_PAGE: [u8; BLCKSZ] = [0; BLCKSZ];
+
+impl WalIngest {
+    pub(super) async fn ingest_blocks<S: KeyStore>(
+        &mut self,
+        record: &DecodedRecord,
+        modification: &mut DatadirModification<'_, S>,
+    ) -> Result<(), IngestErrorKind> {
+        for reference in &record.blocks {
+            let local = self.shard.is_key_local(&Key::rel_block(reference.rel, reference.block));
+            // Shard 0 answers for relation sizes, so it follows the blocks of other shards too.
+            if local || self.shard.is_shard_zero() {
+                self.extend_to_block(reference.rel, reference.block, modification).await?;
+            }
+            if local {
+                put_block(record, reference, modification)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the relation exist and reach up to the block. Blocks skipped over become zero.
+    pub(super) async fn extend_to_block<S: KeyStore>(
+        &self,
+        rel: RelTag,
+        block: BlockNumber,
+        modification: &mut DatadirModification<'_, S>,
+    ) -> Result<(), IngestErrorKind> {
+        let lsn = modification.lsn();
+        let cached = modification.rel_size_cache().get(rel, lsn);
+        if cached.is_some_and(|blocks| block < blocks) {
+            return Ok(());
+        }
+        let new_size = block
+            .checked_add(1)
+            .ok_or(IngestErrorKind::OutOfRange { what: "block number", value: u64::from(block) })?;
+        let old_size = match modification.keymap().find_rel_size(rel).await? {
+            Some(blocks) => blocks,
+            None => {
+                modification.create_relation(rel, 0).await?;
+                0
+            }
+        };
+        if block < old_size {
+            return Ok(());
+        }
+        modification.extend_relation(rel, new_size).await?;
+        for gap in old_size..block {
+            if self.shard.is_key_local(&Key::rel_block(rel, gap)) {
+                modification.put_rel_page_image(rel, gap, Bytes::from_static(&ZERO_PAGE));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn put_block<S: KeyStore>(
+    record: &DecodedRecord,
+    reference: &BlockReference,
+    modification: &mut DatadirModification<'_, S>,
+) -> Result<(), IngestErrorKind> {
+    let applied_image = reference.image.as_ref().filter(|image| image.apply);
+    let plain = |compression| compression == ImageCompression::None;
+    match applied_image {
+        // Only these records are nothing but their images: others may change the page after
+        // restoring it.
+        Some(image)
+            if is_page_image(record) && plain(image.compression) && !image.bytes.is_empty() =>
+        {
+            let mut page = wal_redo::image::restore(image)?;
+            if !page_is_new(&page) {
+                set_page_lsn(&mut page, modification.lsn());
+            }
+            let image = Bytes::copy_from_slice(page.as_slice());
+            modification.put_rel_page_image(reference.rel, reference.block, image);
+        }
+        _ => {
+            let will_init = reference.will_init || applied_image.is_some();
+            let record = WalRecord::Postgres { will_init, record: record.raw.clone() };
+            modification.put_rel_record(reference.rel, reference.block, record);
+        }
+    }
+    Ok(())
+}
+
+fn is_page_image(record: &DecodedRecord) -> bool {
+    record.rmid == rmgr::XLOG && matches!(record.info, xlog::FPI | xlog::FPI_FOR_HINT)
+}
