@@ -2,7 +2,7 @@
 //! safekeepers agree on a timeline's WAL.
 //!
 //! Both sides live here as plain state machines so that they can be tested
-//! together, deterministically: [`acceptor`] is a safekeeper's half, `proposer`
+//! together, deterministically: [`acceptor`] is a safekeeper's half, [`proposer`]
 //! the compute's. [`messages`] is the wire protocol between them (version 2),
 //! [`control_file`] the acceptor's durable state, [`term_history`] who wrote
 //! which part of the WAL.
@@ -16,6 +16,7 @@
 pub mod acceptor;
 pub mod control_file;
 pub mod messages;
+pub mod proposer;
 #[cfg(test)]
 mod simulation;
 pub mod state;

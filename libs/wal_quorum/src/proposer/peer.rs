@@ -1,0 +1,87 @@
+//! What the proposer knows about one safekeeper.
+
+use utils::{Lsn, NodeId};
+
+use crate::messages::{AppendResponse, VoteResponse};
+use crate::term_history::Term;
+
+/// Where the conversation is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No connection; the timer will try.
+    Offline,
+    /// The driver is connecting.
+    Connecting,
+    /// Our greeting is sent.
+    Handshake,
+    /// Greeted; a quorum of greetings is missing.
+    Voting,
+    /// The vote is asked for.
+    WaitVerdict,
+    /// Voted; a quorum of votes is missing.
+    Idle,
+    /// The election was announced on this connection.
+    Active(Stream),
+}
+
+impl Phase {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Connecting => "connecting",
+            Self::Handshake => "handshake",
+            Self::Voting => "voting",
+            Self::WaitVerdict => "wait-for-verdict",
+            Self::Idle => "idle",
+            Self::Active(_) => "active",
+        }
+    }
+}
+
+/// How far streaming to one safekeeper is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stream {
+    /// Next byte to send.
+    pub(super) next_lsn: Lsn,
+    /// The driver has not yet reported the last message as sent.
+    pub(super) sending: bool,
+    /// Positions are to be told even if there is no WAL to send.
+    pub(super) announce: bool,
+}
+
+/// One safekeeper.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) phase: Phase,
+    /// Number of the current or last connection.
+    pub(super) attempt: u64,
+    pub(super) last_heard_ms: u64,
+    /// Known since the first greeting.
+    pub(super) node_id: Option<NodeId>,
+    /// The term of its last greeting; `Some` counts for the quorum of greetings.
+    pub(super) greeted_term: Option<Term>,
+    /// The position of a vote that was given to us; `Some` counts for the
+    /// quorum of votes. It stays valid after a disconnect, because a
+    /// safekeeper in our term accepts nothing but what we send.
+    pub(super) vote: Option<VoteResponse>,
+    /// What it said last about its disk; survives reconnects.
+    pub(super) last_response: AppendResponse,
+}
+
+impl Peer {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: Phase::Offline,
+            attempt: 0,
+            last_heard_ms: 0,
+            node_id: None,
+            greeted_term: None,
+            vote: None,
+            last_response: AppendResponse::default(),
+        }
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.phase, Phase::Active(_))
+    }
+}
