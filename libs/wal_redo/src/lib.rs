@@ -108,18 +108,3 @@ pub fn clear_visibility_map_bits(
 ) -> Result<bool, RedoFailure> {
     heap::visibility::clear_bits(&mut Page::new(page), heap_block, bits)
 }
-
-/// Reads a page's LSN.
-pub fn page_lsn(page: &[u8; BLCKSZ]) -> Lsn {
-    let [a, b, c, d, e, f, g, h, ..] = *page;
-    let high = u32::from_le_bytes([a, b, c, d]);
-    let low = u32::from_le_bytes([e, f, g, h]);
-    Lsn(u64::from(high) << 32 | u64::from(low))
-}
-
-/// Stamps a page with an LSN.
-pub fn set_page_lsn(page: &mut [u8; BLCKSZ], lsn: Lsn) {
-    let [a, b, c, d, e, f, g, h, ..] = page;
-    [*a, *b, *c, *d] = ((lsn.0 >> 32) as u32).to_le_bytes();
-    [*e, *f, *g, *h] = (lsn.0 as u32).to_le_bytes();
-}

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use postgres_ffi::page::{page_lsn, set_page_lsn};
 use postgres_ffi::{BLCKSZ, BlockNumber, ForkNumber, PgMajor, RelTag};
 use utils::Lsn;
 use wal_decoder::record::{BlockReference, DecodedRecord};
 
 use super::first_difference;
 use crate::rmgr::{self, resource_manager_name};
-use crate::{Outcome, image, page_lsn, redo_record};
+use crate::{Outcome, image, redo_record};
 
 /// How often each kind of outcome was seen for one record type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +128,7 @@ impl Checker {
         let key = (reference.rel, reference.block);
         match reference.image.as_ref().map(image::restore) {
             Some(Ok(mut page)) => {
-                crate::set_page_lsn(&mut page, end_lsn);
+                set_page_lsn(&mut page, end_lsn);
                 self.pages.insert(key, page);
             }
             Some(Err(_)) | None => {

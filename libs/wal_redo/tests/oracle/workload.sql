@@ -42,7 +42,8 @@ DELETE FROM t WHERE id = 10201;
 ROLLBACK;
 
 -- Page deletion in B-trees of two and more levels, then reuse.
-SET wal_compression = lz4;
+DO $$ BEGIN PERFORM set_config('wal_compression', 'lz4', false);
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE 'this build has no lz4'; END $$;
 CREATE TABLE wide (k text);
 INSERT INTO wide SELECT repeat(md5(i::text), 30) FROM generate_series(1, 4000) i;
 CREATE INDEX wide_k ON wide (k);
@@ -58,7 +59,8 @@ VACUUM wide;
 VACUUM wide;
 
 -- Deduplication, splits of posting lists, deletion from posting lists.
-SET wal_compression = zstd;
+DO $$ BEGIN PERFORM set_config('wal_compression', 'zstd', false);
+EXCEPTION WHEN OTHERS THEN RAISE NOTICE 'this build has no zstd'; END $$;
 CREATE TABLE dup (v int, w int);
 CREATE INDEX dup_v ON dup (v);
 CREATE UNIQUE INDEX dup_w ON dup (w);
