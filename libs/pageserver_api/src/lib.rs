@@ -5,6 +5,7 @@ pub mod client;
 pub mod key;
 pub mod keyspace;
 pub mod models;
+pub mod pagestream;
 pub mod shard;
 pub mod value;
 
