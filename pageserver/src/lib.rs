@@ -3,10 +3,13 @@
 //!
 //! Structure and invariants: docs/architecture.md.
 
+pub mod basebackup;
 pub mod config;
 pub mod context;
 pub mod ingest;
 pub mod keymap;
+pub mod page_service;
+pub mod redo;
 pub mod remote;
 pub mod tasks;
 pub mod tenant;
