@@ -29,6 +29,17 @@ pub enum PgdataError {
         /// Its name.
         name: String,
     },
+    /// A directory above keeps the account out.
+    #[error(
+        "PostgreSQL runs as uid {uid}, which may not enter {path}; \
+         allow it (chmod o+x {path}) or put the data directory elsewhere"
+    )]
+    Unreachable {
+        /// The directory.
+        path: Utf8PathBuf,
+        /// The account.
+        uid: Uid,
+    },
 }
 
 /// An account other than root that runs PostgreSQL.
@@ -65,7 +76,10 @@ impl Pgdata {
         // The process's umask may have taken bits away.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
             .map_err(failed("set the mode of", path))?;
-        Ok(Self { path: path.to_owned(), account })
+        let pgdata = Self { path: path.to_owned(), account };
+        pgdata.check_reachable()?;
+        pgdata.hand_over(path)?;
+        Ok(pgdata)
     }
 
     /// Where it is.
@@ -95,6 +109,35 @@ impl Pgdata {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(failed("read", &path)(error)),
         }
+    }
+
+    /// Whether the server says that it is shutting down.
+    pub fn server_is_stopping(&self) -> bool {
+        /// The status is the eighth line of the file.
+        const STATUS_LINE: usize = 7;
+        let text = self.read_text("postmaster.pid").unwrap_or_default();
+        text.lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "stopping")
+    }
+
+    /// Checks that the account that runs PostgreSQL can reach the directory at all.
+    fn check_reachable(&self) -> Result<(), PgdataError> {
+        use std::os::unix::fs::MetadataExt;
+        let Some(Account { uid, gid }) = self.account else { return Ok(()) };
+        let absolute = self.path.canonicalize_utf8().map_err(failed("resolve", &self.path))?;
+        for ancestor in absolute.ancestors().skip(1) {
+            let metadata = ancestor.metadata().map_err(failed("look at", ancestor))?;
+            let execute_bit = if metadata.uid() == uid.as_raw() {
+                0o100
+            } else if metadata.gid() == gid.as_raw() {
+                0o010
+            } else {
+                0o001
+            };
+            if metadata.mode() & execute_bit == 0 {
+                return Err(PgdataError::Unreachable { path: ancestor.to_owned(), uid });
+            }
+        }
+        Ok(())
     }
 
     /// Gives everything to the account that runs PostgreSQL.

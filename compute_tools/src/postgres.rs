@@ -38,9 +38,6 @@ pub enum PostgresError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The server ended during its start.
-    #[error("PostgreSQL ended while it was starting ({0}); its log says why")]
-    EndedEarly(ExitStatus),
     /// The server refuses compute_ctl's own session.
     #[error("PostgreSQL refuses the administrator's session: {0}")]
     Session(postgres_client::Error),
@@ -54,6 +51,7 @@ pub enum PostgresError {
 pub struct PostgresProgram {
     path: Utf8PathBuf,
     major: PgMajor,
+    version_num: u32,
 }
 
 impl PostgresProgram {
@@ -69,11 +67,15 @@ impl PostgresProgram {
             answer: answer.clone(),
             reason,
         };
-        let number = answer.split_whitespace().nth(2).unwrap_or_default();
-        let digits = number.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        let number: u32 = digits.parse().map_err(|_| wrong("no version number".to_owned()))?;
-        let major = PgMajor::try_from(number).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { path, major })
+        let version_num = parse_version_num(&answer).ok_or_else(|| wrong("no version".into()))?;
+        let major = PgMajor::from_version_num(version_num);
+        let major = major.map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { path, major, version_num })
+    }
+
+    /// Its version as PostgreSQL counts it, such as 150018.
+    pub fn version_num(&self) -> u32 {
+        self.version_num
     }
 
     /// Its major version.
@@ -106,6 +108,28 @@ impl PostgresProgram {
     }
 }
 
+/// From "postgres (PostgreSQL) 15.18 (Debian ...)". Development versions have no minor number.
+fn parse_version_num(answer: &str) -> Option<u32> {
+    let version = answer.split_whitespace().nth(2)?;
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    let major: u32 = numbers.next()?.parse().ok()?;
+    let minor: u32 = numbers.next().and_then(|minor| minor.parse().ok()).unwrap_or(0);
+    major.checked_mul(10_000)?.checked_add(minor)
+}
+
+/// Connects as soon as the server accepts sessions. A server that dies meanwhile is noticed by
+/// whoever waits for its process.
+pub async fn connect_when_ready(options: &ConnectOptions) -> Result<Client, PostgresError> {
+    loop {
+        match options.connect().await {
+            Ok(client) => return Ok(client),
+            Err(error) if !error.is_transient() => return Err(PostgresError::Session(error)),
+            Err(error) => tracing::debug!("PostgreSQL is not ready: {error}"),
+        }
+        tokio::time::sleep(CONNECT_INTERVAL).await;
+    }
+}
+
 /// A running server. Dropping it kills the postmaster.
 #[derive(Debug)]
 pub struct PostgresProcess {
@@ -116,21 +140,6 @@ impl PostgresProcess {
     /// Waits for the end. Cancel safe.
     pub async fn wait(&mut self) -> Result<ExitStatus, PostgresError> {
         self.child.wait().await.map_err(PostgresError::Wait)
-    }
-
-    /// Connects as soon as the server accepts sessions.
-    pub async fn connect(&mut self, options: &ConnectOptions) -> Result<Client, PostgresError> {
-        loop {
-            match options.connect().await {
-                Ok(client) => return Ok(client),
-                Err(error) if !error.is_transient() => return Err(PostgresError::Session(error)),
-                Err(error) => tracing::debug!("PostgreSQL is not ready: {error}"),
-            }
-            if let Some(status) = self.child.try_wait().map_err(PostgresError::Wait)? {
-                return Err(PostgresError::EndedEarly(status));
-            }
-            tokio::time::sleep(CONNECT_INTERVAL).await;
-        }
     }
 
     /// Asks for a fast shutdown: sessions end, a checkpoint is written and streamed.
@@ -161,5 +170,18 @@ impl PostgresProcess {
         if let Err(error) = kill(Pid::from_raw(id), signal) {
             tracing::warn!("cannot send {signal} to PostgreSQL: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_version_num;
+
+    #[test]
+    fn versions_are_read_from_the_programs_answer() {
+        let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-1)";
+        assert_eq!(parse_version_num(debian), Some(150_018));
+        assert_eq!(parse_version_num("postgres (PostgreSQL) 18devel"), Some(180_000));
+        assert_eq!(parse_version_num("something else"), None);
     }
 }

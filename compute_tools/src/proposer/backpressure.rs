@@ -9,7 +9,7 @@ use std::time::Duration;
 use utils::Lsn;
 
 use crate::config::LagLimits;
-use crate::proposer::feedback::PageserverProgress;
+use wal_quorum::proposer::PageserverProgress;
 
 /// The delay never exceeds this: slow is visible, a standstill looks like a failure.
 pub const MAX_DELAY: Duration = Duration::from_secs(2);

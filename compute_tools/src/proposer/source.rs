@@ -48,6 +48,9 @@ pub enum SourceError {
         /// From the server.
         timeline: String,
     },
+    /// The server refuses the session.
+    #[error("replication session with PostgreSQL: {0}")]
+    Refused(#[from] crate::postgres::PostgresError),
     /// WAL out of order.
     #[error("replication session with PostgreSQL: {0}")]
     Gap(#[from] WalGap),
