@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,6 +82,16 @@ impl PidFileGuard {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(pid.to_string().as_bytes())
+    }
+
+    /// Turns the claim into a descriptor for a child to inherit: the lock then lasts until
+    /// both this process and the child have ended. This process keeps its share of the lock
+    /// (one descriptor) for the rest of its life, because releasing it would release the
+    /// child's as well.
+    pub fn hand_over(self) -> io::Result<OwnedFd> {
+        let shared = self.file.as_fd().try_clone_to_owned()?;
+        std::mem::forget(self);
+        Ok(shared)
     }
 }
 

@@ -1,0 +1,32 @@
+//! HTTP to services on this machine.
+
+use std::time::Duration;
+
+use crate::process::Readiness;
+
+/// Long enough for the slowest call, the creation of a timeline with initdb.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client that ignores proxies from the environment: everything here is local.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
+        .build()
+}
+
+/// Asks a service whether it is up.
+pub async fn check_status(http: &reqwest::Client, url: &str) -> Readiness {
+    match http.get(url).timeout(STATUS_TIMEOUT).send().await {
+        Ok(response) if response.status().is_success() => Readiness::Ready,
+        // Some services listen before they can answer.
+        Ok(response) if response.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE => {
+            Readiness::NotYet
+        }
+        Ok(response) => Readiness::Failed(format!("GET {url} answered {}", response.status())),
+        Err(_) => Readiness::NotYet,
+    }
+}
