@@ -72,6 +72,11 @@ impl Proposer {
             let term = response.term;
             return self.fail(FatalError::HigherTerm { safekeeper: index, term, ours });
         }
+        let needed = self.leadership.is_none() && self.peers[index].vote.is_none();
+        if needed && response.term == ours && !response.vote_given {
+            // Another proposer runs for, or already leads, the same term.
+            return self.fail(FatalError::VoteRefused { safekeeper: index, term: ours });
+        }
         if let Err(reason) = self.check_vote(&response) {
             return self.close(index, reason);
         }
@@ -79,9 +84,6 @@ impl Proposer {
             return self.announce_election(index, &response);
         }
         let peer = &mut self.peers[index];
-        if !response.vote_given && peer.vote.is_none() {
-            return self.fail(FatalError::VoteRefused { safekeeper: index, term: ours });
-        }
         peer.vote = Some(response);
         peer.phase = Phase::Idle;
         if self.peers.iter().filter(|peer| peer.vote.is_some()).count() >= self.quorum() {

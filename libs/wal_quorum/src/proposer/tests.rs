@@ -249,6 +249,19 @@ fn a_refused_vote_is_fatal_before_the_election_only() {
 }
 
 #[test]
+fn a_rival_that_already_leads_our_term_is_fatal() {
+    let mut table = Table::new(streaming(E), 3);
+    (0..3).for_each(|index| drop(table.greet(index, 1)));
+    let led_by_rival = VoteResponse {
+        vote_given: false,
+        term_history: TermHistory::from([(1, Lsn(500)), (2, E)]),
+        ..agreed_vote()
+    };
+    let fatal = table.vote(0, led_by_rival);
+    assert_eq!(fatal, [Action::Fatal(FatalError::VoteRefused { safekeeper: 0, term: 2 })]);
+}
+
+#[test]
 fn the_donor_has_the_highest_last_term_not_the_longest_log() {
     let mut table = Table::new(streaming(Lsn(800)), 3);
     (0..3).for_each(|index| drop(table.greet(index, 4)));
