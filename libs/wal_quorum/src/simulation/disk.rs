@@ -95,6 +95,19 @@ impl Disk {
         copy_range(&self.0.borrow().durable, range)
     }
 
+    /// Whether the platter begins with `wal`.
+    pub(crate) fn durable_starts_with(&self, wal: &[u8]) -> bool {
+        self.0.borrow().durable.starts_with(wal)
+    }
+
+    /// Whether platter and cache agree about `range`.
+    pub(crate) fn is_synced(&self, range: Range<Lsn>) -> bool {
+        let content = self.0.borrow();
+        let range = offset(range.start)..offset(range.end);
+        let durable = content.durable.get(range.clone());
+        durable.is_some() && durable == content.cached.get(range)
+    }
+
     /// One step of an operation; power may fail at it.
     fn step(&self) -> Result<(), StorageError> {
         let mut content = self.0.borrow_mut();
