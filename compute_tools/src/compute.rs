@@ -67,8 +67,8 @@ pub async fn run(
             return Ok(());
         }
     };
-    let outcome = Supervisor { context: &mut context, running, controls, deadline: None };
-    outcome.run().await?;
+    let context = &mut context;
+    Supervisor { context, running, controls, deadline: None, cut_short: false }.run().await?;
     board.enter(ComputeStatus::Terminated);
     Ok(())
 }
@@ -167,6 +167,8 @@ struct Supervisor<'a> {
     controls: Controls,
     /// When a shutdown under way is cut short.
     deadline: Option<Instant>,
+    /// The deadline passed and the server was stopped hard.
+    cut_short: bool,
 }
 
 impl Supervisor<'_> {
@@ -218,12 +220,7 @@ impl Supervisor<'_> {
         match self.deadline {
             None if self.running.pgdata.server_is_stopping() => self.begin_shutdown(),
             Some(deadline) if Instant::now() >= deadline => {
-                tracing::error!(
-                    "PostgreSQL did not stop within {} s, probably because no quorum of \
-                     safekeepers acknowledges its last WAL; stopping it hard. Nothing that was \
-                     acknowledged to clients is lost",
-                    self.context.arguments.shutdown_timeout_seconds
-                );
+                self.cut_short = true;
                 self.running.process.quit().await;
             }
             None | Some(_) => {}
@@ -231,6 +228,13 @@ impl Supervisor<'_> {
     }
 
     async fn after_exit(&mut self, status: ExitStatus, session_ended: bool) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            !self.cut_short,
+            "PostgreSQL did not stop within {} s and was stopped hard, probably because no quorum \
+             of safekeepers acknowledged its last WAL; nothing that was acknowledged to clients \
+             is lost",
+            self.context.arguments.shutdown_timeout_seconds
+        );
         if !status.success() {
             let stopping = self.deadline.is_some();
             let hint = if stopping { "during its shutdown" } else { "its log says why" };

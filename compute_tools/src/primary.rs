@@ -29,6 +29,8 @@ pub struct PrimaryDirectory {
 struct AgreedEnd {
     lsn: Lsn,
     prev_lsn: Lsn,
+    /// The safekeepers have the WAL before it.
+    written_before: bool,
 }
 
 /// Agrees with the safekeepers on the end of WAL and builds the directory there.
@@ -39,7 +41,10 @@ pub async fn build(context: &BootContext) -> anyhow::Result<PrimaryDirectory> {
     tracing::info!("the timeline ends at {}, its last record starts at {}", end.lsn, end.prev_lsn);
     let directory = context.receive_backup(end.lsn, end.prev_lsn).await?;
     let pgdata = directory.pgdata.path();
-    fill_first_segment(&context.endpoint.safekeepers, pgdata, end.lsn, directory.major()).await;
+    if end.written_before {
+        let safekeepers = &context.endpoint.safekeepers;
+        fill_first_segment(safekeepers, pgdata, end.lsn, directory.major()).await;
+    }
     let system_id = directory.control_file.system_identifier();
     let pgdata = directory.finish(&config, &context.admin, false)?;
     Ok(PrimaryDirectory { pgdata, start_lsn: end.lsn, system_id, config })
@@ -68,5 +73,6 @@ async fn agree_on_end(context: &BootContext) -> anyhow::Result<AgreedEnd> {
         // Nothing was ever written through the safekeepers: a fresh timeline or branch.
         pageserver.last_record().await?
     };
-    Ok(AgreedEnd { lsn: last.last_lsn, prev_lsn: last.prev_lsn })
+    let written_before = agreed.is_valid();
+    Ok(AgreedEnd { lsn: last.last_lsn, prev_lsn: last.prev_lsn, written_before })
 }

@@ -14,8 +14,8 @@ use utils::Lsn;
 
 use crate::safekeeper::{WalFetch, WalFetchError};
 
-/// A start is not held up for longer than this.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A start is not held up by one safekeeper for longer than this.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Fills in what a safekeeper has of the segment of `start_lsn`, below it.
 pub async fn fill_first_segment(
