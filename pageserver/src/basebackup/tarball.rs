@@ -53,6 +53,7 @@ impl<'a, W: AsyncWrite + Unpin> Tarball<'a, W> {
 
     /// Adds a directory.
     pub(super) async fn directory(&mut self, path: &str) -> io::Result<()> {
+        self.end_file().await?;
         let header = self.header(path, EntryType::Directory, DIRECTORY_MODE, 0)?;
         self.put(header.as_bytes()).await
     }
