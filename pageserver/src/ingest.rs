@@ -190,3 +190,6 @@ impl WalIngest {
 fn reads_pages_back(record: &DecodedRecord) -> bool {
     record.rmid == rmgr::DBASE && record.rmgr_info() == dbase::CREATE_FILE_COPY
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ pub mod aux_files;
 pub mod directories;
 mod keyspace;
 pub mod logical_size;
+#[cfg(test)]
+pub mod memory;
 pub mod modification;
 mod read;
 pub mod rel_size_cache;

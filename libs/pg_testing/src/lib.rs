@@ -103,12 +103,14 @@ impl TestCluster {
         self.sql_in("postgres", sql)
     }
 
-    /// Runs SQL in a database and returns unaligned rows.
+    /// Runs SQL in a database, each statement on its own, and returns unaligned rows.
     pub fn sql_in(&self, database: &str, sql: &str) -> String {
+        let script = self.directory.path().join("script.sql");
+        std::fs::write(&script, sql).expect("writing a script");
         let socket = self.directory.path();
         let args =
             ["-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-h", path_text(socket), "-U", "postgres"];
-        let args = [&args[..], &["-d", database, "-c", sql]].concat();
+        let args = [&args[..], &["-d", database, "-f", path_text(&script)]].concat();
         self.run_ok("psql", &args).trim_end().to_owned()
     }
 

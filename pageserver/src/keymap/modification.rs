@@ -232,3 +232,6 @@ impl<S: KeyStore> KeyReader for DatadirModification<'_, S> {
         self.store.rel_size_cache()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Compares a timeline's contents with a data directory that was shut down cleanly.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use pageserver_api::Key;
+use postgres_ffi::page::{Page, page_is_new, page_lsn};
+use postgres_ffi::slru::{
+    CLOG_XACTS_PER_PAGE, MULTIXACT_OFFSETS_PER_PAGE, multixact_members_page,
+    parse_slru_segment_file_name,
+};
+use postgres_ffi::{
+    BLCKSZ, ControlFile, DEFAULTTABLESPACE_OID, ForkNumber, GLOBALTABLESPACE_OID, PgMajor, RelTag,
+    SlruKind,
+};
+
+use crate::keymap::memory::MemoryStore;
+use crate::keymap::{KeyStore, Keymap};
+
+/// Databases from here on are made by users.
+const FIRST_NORMAL_OID: u32 = 16_384;
+
+type Contents<'a> = Keymap<'a, MemoryStore>;
+
+/// Panics at the first difference.
+pub(super) async fn compare(store: &MemoryStore, major: PgMajor, pgdata: &Path) {
+    let contents = Keymap::at(store, store.last_record_lsn());
+    compare_databases(contents, pgdata).await;
+    compare_relations(contents, pgdata).await;
+    let control =
+        ControlFile::parse(&std::fs::read(pgdata.join("global/pg_control")).unwrap()).unwrap();
+    compare_checkpoint(contents, &control).await;
+    compare_slrus(contents, &control, pgdata).await;
+    compare_two_phase(contents, major, pgdata).await;
+    let blocks = contents.logical_blocks().await.unwrap();
+    assert_eq!(store.logical_blocks(), blocks as i64, "incremental logical size");
+    compare_keyspace(contents, store, major).await;
+}
+
+async fn compare_databases(contents: Contents<'_>, pgdata: &Path) {
+    let mut expected = BTreeMap::from([((GLOBALTABLESPACE_OID, 0), "global".to_owned())]);
+    for entry in std::fs::read_dir(pgdata.join("base")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Ok(oid) = name.parse() {
+            expected.insert((DEFAULTTABLESPACE_OID, oid), format!("base/{name}"));
+        }
+    }
+    let databases = contents.databases().await.unwrap();
+    assert!(databases.values().all(|has_relmap| *has_relmap), "{databases:?}");
+    assert_eq!(databases.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for ((spcnode, dbnode), directory) in expected {
+        let stored = contents.relmap(spcnode, dbnode).await.unwrap();
+        let file = std::fs::read(pgdata.join(&directory).join("pg_filenode.map")).unwrap();
+        assert!(stored == file, "relation map of {directory}");
+    }
+}
+
+/// Relation files of a directory with their pages, segments joined.
+fn relation_files(directory: &Path, spcnode: u32, dbnode: u32) -> BTreeMap<RelTag, Vec<u8>> {
+    let mut segments: BTreeMap<(RelTag, u32), Vec<u8>> = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let (base, segment) = name.split_once('.').unwrap_or((&name, "0"));
+        let (number, suffix) = base.split_once('_').unwrap_or((base, ""));
+        let (Ok(relnode), Ok(segment)) = (number.parse(), segment.parse()) else { continue };
+        let mut forks = ForkNumber::ALL.into_iter();
+        let fork = forks.find(|fork| fork.suffix().trim_start_matches('_') == suffix).unwrap();
+        let rel = RelTag { spcnode, dbnode, relnode, fork };
+        segments.insert((rel, segment), std::fs::read(entry.path()).unwrap());
+    }
+    let mut files: BTreeMap<RelTag, Vec<u8>> = BTreeMap::new();
+    for ((rel, _), bytes) in segments {
+        files.entry(rel).or_default().extend(bytes);
+    }
+    files
+}
+
+async fn compare_relations(contents: Contents<'_>, pgdata: &Path) {
+    for (spcnode, dbnode) in contents.databases().await.unwrap().into_keys() {
+        let directory = if dbnode == 0 { "global".to_owned() } else { format!("base/{dbnode}") };
+        let files = relation_files(&pgdata.join(directory), spcnode, dbnode);
+        let stored = contents.relations(spcnode, dbnode).await.unwrap();
+        // Free space maps are not logged; neither are unlogged relations but for init forks.
+        let unlogged: BTreeSet<u32> =
+            files.keys().filter(|r| r.fork == ForkNumber::Init).map(|r| r.relnode).collect();
+        let logged = |rel: &&RelTag| match rel.fork {
+            ForkNumber::Fsm => false,
+            ForkNumber::Init => true,
+            ForkNumber::Main | ForkNumber::VisibilityMap => !unlogged.contains(&rel.relnode),
+        };
+        // Making room in a visibility map is not logged either, only setting bits is.
+        let void = |rel: &&RelTag| {
+            rel.fork == ForkNumber::VisibilityMap
+                && !stored.contains(*rel)
+                && files[*rel].chunks(BLCKSZ).all(|page| page[24..].iter().all(|b| *b == 0))
+        };
+        let expected: BTreeSet<&RelTag> =
+            files.keys().filter(logged).filter(|rel| !void(rel)).collect();
+        let found: BTreeSet<&RelTag> = stored.iter().filter(logged).collect();
+        let differ: Vec<_> = found.symmetric_difference(&expected).collect();
+        assert!(differ.is_empty(), "relations of {dbnode} that exist on one side only: {differ:?}");
+        for rel in expected {
+            compare_relation(contents, *rel, &files[rel]).await;
+        }
+    }
+}
+
+/// Sizes must agree, and pages must come from the same record. (Contents may differ in hints.)
+async fn compare_relation(contents: Contents<'_>, rel: RelTag, file: &[u8]) {
+    let blocks = contents.rel_size(rel).await.unwrap();
+    assert_eq!(blocks as usize, file.len() / BLCKSZ, "size of {rel}");
+    for (block, expected) in (0..).zip(file.chunks(BLCKSZ)) {
+        let key = Key::rel_block(rel, block);
+        let stored = contents.get(key).await.unwrap_or_else(|e| panic!("{rel}/{block}: {e:?}"));
+        let stored: &Page = stored.as_ref().try_into().unwrap();
+        let expected: &Page = expected.try_into().unwrap();
+        if page_is_new(expected) {
+            continue;
+        }
+        if rel.fork == ForkNumber::VisibilityMap {
+            // PostgreSQL does not set the LSN when it clears bits. And it logs the maps of a
+            // database that is copied through the WAL without their bits.
+            let copied = rel.dbnode >= FIRST_NORMAL_OID;
+            let mut bits = stored.iter().zip(expected).skip(24);
+            let differs = bits.position(|(a, b)| if copied { a & !b != 0 } else { a != b });
+            assert_eq!(differs, None, "first different bits of {rel} block {block}");
+        } else {
+            let lsns = (page_lsn(stored), page_lsn(expected));
+            assert_eq!(lsns.0, lsns.1, "LSN of {rel} block {block}");
+        }
+    }
+}
+
+async fn compare_checkpoint(contents: Contents<'_>, control: &ControlFile) {
+    let (stored, expected) = (contents.checkpoint().await.unwrap(), control.checkpoint());
+    assert!(stored.next_xid >= expected.next_xid, "{stored:?} {expected:?}");
+    assert!(stored.next_xid < expected.next_xid + 1024, "{stored:?} {expected:?}");
+    assert_eq!(stored.redo, expected.redo);
+    assert_eq!(stored.next_oid, expected.next_oid);
+    assert_eq!(stored.next_multi, expected.next_multi);
+    assert_eq!(stored.next_multi_offset, expected.next_multi_offset);
+    assert_eq!(stored.oldest_xid, expected.oldest_xid);
+    assert_eq!(stored.oldest_xid_db, expected.oldest_xid_db);
+    assert_eq!(stored.oldest_multi, expected.oldest_multi);
+}
+
+/// SLRU pages in use must agree byte for byte.
+async fn compare_slrus(contents: Contents<'_>, control: &ControlFile, pgdata: &Path) {
+    let checkpoint = control.checkpoint();
+    for kind in SlruKind::ALL {
+        let last_page = match kind {
+            SlruKind::Clog => (checkpoint.next_xid_low() - 1) / CLOG_XACTS_PER_PAGE,
+            SlruKind::MultiXactOffsets => checkpoint.next_multi / MULTIXACT_OFFSETS_PER_PAGE,
+            SlruKind::MultiXactMembers => multixact_members_page(checkpoint.next_multi_offset),
+        };
+        let stored = contents.slru_segments(kind).await.unwrap();
+        for entry in std::fs::read_dir(pgdata.join(kind.directory())).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let segment = parse_slru_segment_file_name(&name).unwrap();
+            assert!(stored.contains(&segment), "{kind:?} segment {segment}");
+            let file = std::fs::read(entry.path()).unwrap();
+            for (block, expected) in (0..).zip(file.chunks(BLCKSZ)) {
+                if segment * 32 + block > last_page {
+                    continue;
+                }
+                let page = contents.get(Key::slru_block(kind, segment, block)).await.unwrap();
+                let at = page[..BLCKSZ].iter().zip(expected).position(|(a, b)| a != b);
+                assert_eq!(at, None, "first difference in {kind:?} page {segment}/{block}");
+            }
+        }
+    }
+}
+
+async fn compare_two_phase(contents: Contents<'_>, major: PgMajor, pgdata: &Path) {
+    let mut expected = BTreeMap::new();
+    for entry in std::fs::read_dir(pgdata.join("pg_twophase")).unwrap() {
+        let entry = entry.unwrap();
+        let xid = u64::from_str_radix(entry.file_name().to_str().unwrap(), 16).unwrap();
+        let mut state = std::fs::read(entry.path()).unwrap();
+        state.truncate(state.len() - 4);
+        expected.insert(xid, state);
+    }
+    let stored = contents.two_phase_xids(major).await.unwrap();
+    assert_eq!(stored.iter().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (xid, state) in expected {
+        assert!(contents.two_phase_file(xid).await.unwrap() == state, "state of {xid}");
+    }
+}
+
+/// Every key that compaction would make an image of can be read.
+async fn compare_keyspace(contents: Contents<'_>, store: &MemoryStore, major: PgMajor) {
+    let keys = contents.collect_keyspace(major).await.unwrap();
+    assert!(!keys.dense.is_empty());
+    for range in keys.dense.ranges {
+        let mut key = range.start;
+        while key < range.end {
+            contents.get(key).await.unwrap_or_else(|e| panic!("{key}: {e:?}"));
+            key = key.next();
+        }
+    }
+    assert!(store.last_record_lsn() >= store.prev_record_lsn());
+}
