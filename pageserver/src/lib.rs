@@ -13,3 +13,4 @@ pub mod redo;
 pub mod remote;
 pub mod tasks;
 pub mod tenant;
+pub mod walreceiver;
