@@ -10,6 +10,8 @@ pub mod reader;
 mod scan;
 pub mod segment;
 pub mod store;
+#[cfg(test)]
+mod testing;
 
 pub use error::WalStorageError;
 pub use reader::{WalReadError, WalReader, WalSource};

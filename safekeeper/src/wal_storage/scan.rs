@@ -86,3 +86,6 @@ pub fn make_durable(segments: &SegmentDir, start: Lsn, end: Lsn) -> Result<(), W
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
