@@ -7,6 +7,7 @@ pub mod command;
 pub mod handler;
 mod json_ctrl;
 mod receive;
+mod refusal;
 mod replies;
 mod send;
 mod traffic;

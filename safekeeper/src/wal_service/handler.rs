@@ -9,6 +9,7 @@ use utils::auth::{Claims, Scope, SharedJwtAuth};
 use utils::{TenantId, TenantTimelineId, TimelineId};
 
 use super::command::Command;
+use super::refusal::query_error;
 use super::traffic::Traffic;
 use super::{json_ctrl, replies};
 use crate::auth;
@@ -74,10 +75,10 @@ impl SafekeeperHandler {
         for option in options {
             match option.split_once('=') {
                 Some(("tenant_id" | "ztenantid", value)) => {
-                    self.tenant_id = Some(value.parse().map_err(anyhow::Error::new)?);
+                    self.tenant_id = Some(value.parse().map_err(query_error)?);
                 }
                 Some(("timeline_id" | "ztimelineid", value)) => {
-                    self.timeline_id = Some(value.parse().map_err(anyhow::Error::new)?);
+                    self.timeline_id = Some(value.parse().map_err(query_error)?);
                 }
                 Some(("availability_zone", value)) => availability_zone = Some(value.to_owned()),
                 // Other settings, and the `-c` in front of each, are for PostgreSQL servers.
@@ -145,7 +146,7 @@ impl Handler for SafekeeperHandler {
         if query.get(..17).is_some_and(|q| q.eq_ignore_ascii_case("set datestyle to ")) {
             return replies::acknowledge_setting(pgb);
         }
-        let command: Command = query.parse().map_err(anyhow::Error::new)?;
+        let command: Command = query.parse().map_err(query_error)?;
         let _counted = command.metric_label().map(QueryGuard::begin);
         let ttid = self.authorised_ttid()?;
         tracing::debug!("got query {query:?} for timeline {ttid}");

@@ -21,6 +21,7 @@ use wal_quorum::messages::{
 };
 
 use super::handler::SafekeeperHandler;
+use super::refusal::stream_error;
 use super::traffic::Traffic;
 use crate::blocking;
 use crate::timeline::receivers::WalReceiverGuard;
@@ -63,7 +64,7 @@ impl SafekeeperHandler {
             self.traffic.count_read(payload.len());
             let greeting = decode(payload)?;
             let timeline = open_timeline(&self.timelines, ttid, &greeting).await?;
-            Ok::<_, CopyStreamEnd>((greeting, timeline.resident().map_err(other)?))
+            Ok::<_, CopyStreamEnd>((greeting, timeline.resident().map_err(stream_error)?))
         };
         let (greeting, timeline) = match begun.await {
             Ok(begun) => begun,
@@ -91,19 +92,15 @@ impl SafekeeperHandler {
         let accepted = acceptor.await;
         match (network, accepted) {
             (Err(end), _) => end,
-            (Ok(()), Ok(Err(error))) => other(error),
+            (Ok(()), Ok(Err(error))) => stream_error(error),
             (Ok(()), Ok(Ok(()))) => CopyStreamEnd::ServerInitiated("session ended".to_owned()),
-            (Ok(()), Err(panic)) => other(panic),
+            (Ok(()), Err(panic)) => stream_error(panic),
         }
     }
 }
 
-fn other(error: impl Into<anyhow::Error>) -> CopyStreamEnd {
-    CopyStreamEnd::Other(error.into())
-}
-
 fn decode(payload: bytes::Bytes) -> Result<ProposerMessage, CopyStreamEnd> {
-    ProposerMessage::decode(payload).map_err(other)
+    ProposerMessage::decode(payload).map_err(stream_error)
 }
 
 /// The timeline of the session, which the first greeting creates.
@@ -113,7 +110,7 @@ async fn open_timeline(
     first: &ProposerMessage,
 ) -> Result<Arc<Timeline>, CopyStreamEnd> {
     let ProposerMessage::Greeting(greeting) = first else {
-        return Err(other(anyhow::anyhow!("the first message must be a ProposerGreeting")));
+        return Err(stream_error("the first message must be a ProposerGreeting"));
     };
     let ProposerGreeting { pg_version, system_id, wal_seg_size, .. } = *greeting;
     let new = NewTimeline {
@@ -122,7 +119,7 @@ async fn open_timeline(
         commit_lsn: utils::Lsn::INVALID,
         local_start_lsn: utils::Lsn::INVALID,
     };
-    timelines.get_or_create(new).await.map_err(other)
+    timelines.get_or_create(new).await.map_err(stream_error)
 }
 
 /// Ends well only when the acceptor takes no more messages.

@@ -4,6 +4,7 @@ use postgres_backend::{PostgresBackend, QueryError};
 use pq_proto::{BeMessage, RowDescriptor};
 use utils::TenantTimelineId;
 
+use super::refusal::query_error;
 use crate::timeline::TimelineError;
 use crate::timelines::Timelines;
 use crate::wal_storage::SEGMENT_SIZE;
@@ -21,7 +22,7 @@ pub async fn identify_system(
     ttid: TenantTimelineId,
     appname: Option<&str>,
 ) -> Result<(), QueryError> {
-    let timeline = timelines.get(ttid).map_err(anyhow::Error::new)?;
+    let timeline = timelines.get(ttid).map_err(query_error)?;
     let recovers = appname
         .is_some_and(|name| name == "wal_proposer_recovery" || name.starts_with("safekeeper"));
     let (position, system_id) = {
@@ -58,7 +59,7 @@ pub async fn timeline_status(
             Some((state.flush_lsn().to_string(), state.commit_lsn().to_string()))
         }
         Err(TimelineError::NotFound(_)) => None,
-        Err(error) => return Err(QueryError::Other(error.into())),
+        Err(error) => return Err(query_error(error)),
     };
     let columns = [RowDescriptor::text("flush_lsn"), RowDescriptor::text("commit_lsn")];
     pgb.write_message(&BeMessage::RowDescription(&columns))?;

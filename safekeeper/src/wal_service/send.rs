@@ -19,6 +19,7 @@ use utils::{Lsn, TenantTimelineId};
 use wal_quorum::Term;
 
 use super::handler::SafekeeperHandler;
+use super::refusal::{query_error, stream_error};
 use super::traffic::Traffic;
 use crate::blocking;
 use crate::timeline::senders::WalSenderGuard;
@@ -42,8 +43,8 @@ impl SafekeeperHandler {
         start: Lsn,
         term: Option<Term>,
     ) -> Result<(), QueryError> {
-        let timeline = self.timelines.get(ttid).map_err(anyhow::Error::new)?;
-        let timeline = timeline.resident().map_err(anyhow::Error::new)?;
+        let timeline = self.timelines.get(ttid).map_err(query_error)?;
+        let timeline = timeline.resident().map_err(query_error)?;
         let slot = timeline.senders().register(
             self.peer,
             self.conn_id,
@@ -80,7 +81,7 @@ impl SafekeeperHandler {
     ) -> CopyStreamEnd {
         let wal = match timeline.wal_reader(start).await {
             Ok(wal) => wal,
-            Err(error) => return CopyStreamEnd::Other(error.into()),
+            Err(error) => return stream_error(error),
         };
         let end = match term {
             None => End::Committed(timeline.watch_commit_lsn()),
@@ -180,7 +181,7 @@ impl WalSender<'_> {
             match tokio::time::timeout(KEEPALIVE_INTERVAL, available).await {
                 Ok(Ok(())) => return Ok(()),
                 // The timeline holds the senders of the watches and we hold the timeline.
-                Ok(Err(closed)) => return Err(CopyStreamEnd::Other(closed.into())),
+                Ok(Err(closed)) => return Err(stream_error(closed)),
                 Err(_elapsed) => {}
             }
             self.check_still_wanted()?;
@@ -207,14 +208,14 @@ impl WalSender<'_> {
     fn check_still_wanted(&self) -> Result<(), CopyStreamEnd> {
         if self.timeline.cancellation().is_cancelled() {
             let error = crate::timeline::TimelineError::Cancelled(self.timeline.ttid());
-            return Err(CopyStreamEnd::Other(error.into()));
+            return Err(stream_error(error));
         }
         let commit_lsn = match &self.end {
             End::Durable { term: requested, position } => {
                 let now = position.borrow().last_log_term;
                 if now != *requested {
                     let text = format!("term changed: requested {requested}, now {now}");
-                    return Err(CopyStreamEnd::Other(anyhow::anyhow!(text)));
+                    return Err(stream_error(text));
                 }
                 return Ok(());
             }
@@ -244,14 +245,14 @@ impl WalSender<'_> {
                 let state = timeline.read().await;
                 let current = state.acceptor.term();
                 if current != *requested {
-                    return Err(CopyStreamEnd::Other(anyhow::anyhow!(
+                    return Err(stream_error(format!(
                         "failed to acquire term {requested}, current term {current}"
                     )));
                 }
                 Some(state)
             }
         };
-        timeline.check_usable().map_err(|error| CopyStreamEnd::Other(error.into()))?;
+        timeline.check_usable().map_err(stream_error)?;
         let header_length = self.buffer.len();
         self.buffer.put_bytes(0, length);
         let (wal, buffer) = (&mut self.wal, &mut self.buffer);
@@ -263,7 +264,7 @@ impl WalSender<'_> {
             }
             Ok::<_, crate::wal_storage::WalReadError>(())
         });
-        read.map_err(|error| CopyStreamEnd::Other(error.into()))
+        read.map_err(stream_error)
     }
 
     async fn send(&mut self, writer: &mut BackendWriter) -> Result<(), CopyStreamEnd> {

@@ -7,6 +7,7 @@ use super::Never;
 use crate::metrics::RECEIVED_PS_FEEDBACKS;
 use crate::timeline::Timeline;
 use crate::timeline::senders::WalSenderGuard;
+use crate::wal_service::refusal::stream_error;
 use crate::wal_service::traffic::Traffic;
 
 /// Records every report until the client ends the stream.
@@ -32,7 +33,7 @@ pub(super) async fn listen(
             Ok(StandbyMessage::Unknown(kind)) => {
                 tracing::warn!("ignoring a message of unknown kind {kind:#04x} from a reader");
             }
-            Err(error) => return Err(CopyStreamEnd::Other(error.into())),
+            Err(error) => return Err(stream_error(error)),
         }
     }
 }

@@ -70,11 +70,8 @@ fn removal_up_to_a_segment_spares_later_ones_and_other_files() {
     }
     assert_eq!(dir.segments().remove_up_to(2).unwrap(), 2);
     assert_eq!(dir.segments().remove_up_to(2).unwrap(), 0);
-    let left = [
-        "000000010000000000000003",
-        "000000010000000000000004.partial",
-        "safekeeper.control",
-    ];
+    let left =
+        ["000000010000000000000003", "000000010000000000000004.partial", "safekeeper.control"];
     assert_eq!(dir.file_names(), left);
 }
 
