@@ -206,3 +206,6 @@ impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
         self.tar.file(path, content).await.map_err(BasebackupError::Client)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,3 +20,6 @@ pub use directory::{
     TimelineDirectory, WaitError,
 };
 pub use listener::{PageService, PageServiceConfig};
+
+#[cfg(test)]
+mod tests;

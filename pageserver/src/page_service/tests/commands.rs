@@ -1,0 +1,83 @@
+use super::*;
+
+#[tokio::test]
+async fn set_is_accepted_whatever_it_sets() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    client.simple_query("SET datestyle TO iso").await.unwrap();
+}
+
+#[tokio::test]
+async fn show_reports_the_effective_settings() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let rows = client.simple_query(&format!("show {}", service.tenant)).await.unwrap();
+    assert_eq!(rows[0].by_name("gc_horizon"), Some("64"));
+    assert_eq!(rows[0].len(), 9);
+}
+
+#[tokio::test]
+async fn the_last_record_is_reported_with_its_predecessor() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let command = service.command("get_last_record_rlsn", "");
+    let rows = client.simple_query(&command).await.unwrap();
+    assert_eq!(rows[0].by_name("last_lsn"), Some("0/200"));
+    assert_eq!(rows[0].by_name("prev_lsn"), Some("0/100"));
+}
+
+#[tokio::test]
+async fn a_lease_answers_with_sixteen_raw_bytes() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let rows = client.simple_query(&service.command("lease lsn", "0/100")).await.unwrap();
+    assert_eq!(rows[0].bytes(0), Some(600_000u128.to_be_bytes().as_slice()));
+}
+
+#[tokio::test]
+async fn a_lease_below_the_cutoff_is_refused() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let error = client.simple_query(&service.command("lease lsn", "0/10")).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("tried to request a page version that was garbage collected"), "{text}");
+    client.simple_query("set x").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_is_only_said_to_be_not_found() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let other = "33333333333333333333333333333333";
+    let command = format!("get_last_record_rlsn {other} {}", service.timeline_id);
+    let error = client.simple_query(&command).await.unwrap_err();
+    assert_eq!(error.server_report().unwrap().message, "not found");
+    client.simple_query("set x").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_command_is_told() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let error = client.simple_query("do_gc now").await.unwrap_err();
+    assert!(error.to_string().contains("unknown command do_gc now"), "{error}");
+}
+
+#[tokio::test]
+async fn a_backup_below_the_cutoff_is_refused() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let error = client.simple_query(&service.command("basebackup", "0/10")).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("invalid basebackup lsn: LSN 0/10 is earlier than"), "{text}");
+}
+
+#[tokio::test]
+async fn a_contradictory_previous_lsn_is_refused() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let command = service.command("fullbackup", "0/200 0/180");
+    let error = client.simple_query(&command).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("backup_prev 0/100 != provided_prev_lsn 0/180"), "{text}");
+}
