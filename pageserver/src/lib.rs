@@ -8,6 +8,7 @@ pub mod config;
 pub mod context;
 pub mod ingest;
 pub mod keymap;
+pub mod layers;
 pub mod page_service;
 pub mod redo;
 pub mod remote;

@@ -1,0 +1,205 @@
+//! The in-memory layer: where ingest writes, until it is frozen and written out as a delta.
+//!
+//! The index is in memory, the values in an [`EphemeralFile`]. The lock is held over reads and
+//! writes of that file, which hit the kernel's page cache: that is its purpose. It is never held
+//! across an await.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use camino::{Utf8Path, Utf8PathBuf};
+use layer_format::{DeltaLayerWriter, LayerFileError, LayerName};
+use pageserver_api::keyspace::KeySpace;
+use pageserver_api::{Key, Value};
+use utils::{Generation, Lsn, TenantId, TimelineId};
+
+use super::ephemeral::EphemeralFile;
+use super::reconstruct::{ReconstructState, ValueError};
+
+/// Where a value is in the ephemeral file.
+#[derive(Clone, Copy)]
+struct Position {
+    offset: u64,
+    length: u32,
+    will_init: bool,
+}
+
+struct Inner {
+    index: BTreeMap<Key, Vec<(Lsn, Position)>>,
+    file: EphemeralFile,
+}
+
+/// A layer that ingest writes to, or that waits to be written out.
+pub struct InMemoryLayer {
+    start_lsn: Lsn,
+    /// Exclusive; set when the layer is frozen.
+    end_lsn: OnceLock<Lsn>,
+    opened_at: Instant,
+    inner: RwLock<Inner>,
+}
+
+/// A frozen layer could not be written out.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteOutError {
+    /// The ephemeral file could not be read back.
+    #[error("cannot read back {path}: {source}")]
+    ReadBack {
+        /// The ephemeral file.
+        path: Utf8PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The delta layer could not be written.
+    #[error(transparent)]
+    Delta(#[from] LayerFileError),
+}
+
+impl InMemoryLayer {
+    /// Opens an empty layer for values from `start_lsn` on, with its file in `directory`.
+    pub fn create(directory: &Utf8Path, start_lsn: Lsn) -> io::Result<InMemoryLayer> {
+        let file = EphemeralFile::create(directory)?;
+        Ok(InMemoryLayer {
+            start_lsn,
+            end_lsn: OnceLock::new(),
+            opened_at: Instant::now(),
+            inner: RwLock::new(Inner { index: BTreeMap::new(), file }),
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first LSN the layer may hold.
+    pub fn start_lsn(&self) -> Lsn {
+        self.start_lsn
+    }
+
+    /// The end (exclusive), or the highest LSN while the layer is open.
+    pub fn end_lsn(&self) -> Lsn {
+        self.end_lsn.get().copied().unwrap_or(Lsn::MAX)
+    }
+
+    /// When the layer was opened.
+    pub fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
+    /// The LSNs the layer holds; it must be frozen.
+    pub fn lsn_range(&self) -> Range<Lsn> {
+        self.start_lsn..self.end_lsn()
+    }
+
+    /// Bytes of values so far.
+    pub fn size_bytes(&self) -> u64 {
+        self.read().file.length_bytes()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.read().index.is_empty()
+    }
+
+    /// Ends the layer at `end_lsn` (exclusive). Later writes are a programming error.
+    pub fn freeze(&self, end_lsn: Lsn) {
+        assert!(end_lsn > self.start_lsn, "layer frozen at {end_lsn} before its start");
+        let first = self.end_lsn.set(end_lsn).is_ok();
+        assert!(first, "a layer is frozen once");
+    }
+
+    /// Adds values. Those of one key must come in ascending order of LSN; a second value of a
+    /// key at the same LSN replaces the first.
+    pub fn put_batch(&self, batch: &[(Key, Lsn, Value)]) -> io::Result<()> {
+        assert!(self.end_lsn.get().is_none(), "write to a frozen layer");
+        let mut inner = self.write();
+        let mut buffer = BytesMut::new();
+        for (key, lsn, value) in batch {
+            assert!(*lsn >= self.start_lsn, "write at {lsn} below the layer's start");
+            buffer.clear();
+            value.encode(&mut buffer);
+            let offset = inner.file.append(&buffer)?;
+            let length = u32::try_from(buffer.len()).map_err(|_| too_large(key))?;
+            let position = Position { offset, length, will_init: value.will_init() };
+            let versions = inner.index.entry(*key).or_default();
+            match versions.last_mut() {
+                Some((last, old)) if last == lsn => *old = position,
+                last => {
+                    assert!(last.is_none_or(|(last, _)| *last < *lsn), "{key} written backwards");
+                    versions.push((*lsn, position));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gathers values of the wanted keys with LSNs in `lsns`, newest first.
+    pub fn gather(&self, keys: &KeySpace, lsns: &Range<Lsn>, state: &mut ReconstructState) {
+        let inner = self.read();
+        for range in &keys.ranges {
+            for (key, versions) in inner.index.range(range.clone()) {
+                if !state.wants(key) {
+                    continue;
+                }
+                let end = versions.partition_point(|(lsn, _)| *lsn < lsns.end);
+                let wanted = versions.iter().take(end).rev();
+                for (lsn, position) in wanted.take_while(|(lsn, _)| *lsn >= lsns.start) {
+                    match inner.file.read(position.offset, position.length as usize) {
+                        Ok(bytes) => state.push_bytes(*key, *lsn, &Bytes::from(bytes)),
+                        Err(error) => state.fail(*key, ValueError::Ephemeral(Arc::new(error))),
+                    }
+                    if position.will_init {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a frozen layer out as a delta layer over the whole key space. Returns its name,
+    /// where it is, and its length. Blocks; the directory is not fsynced.
+    pub fn write_out(
+        &self,
+        directory: &Utf8Path,
+        tenant_id: TenantId,
+        timeline_id: TimelineId,
+        generation: Generation,
+    ) -> Result<(LayerName, Utf8PathBuf, u64), WriteOutError> {
+        let inner = self.read();
+        let values = inner.file.read_all().map_err(|source| WriteOutError::ReadBack {
+            path: inner.file.path().to_owned(),
+            source,
+        })?;
+        let lsns = self.lsn_range();
+        let mut writer =
+            DeltaLayerWriter::create(directory, tenant_id, timeline_id, Key::MIN, lsns)?;
+        for (key, versions) in &inner.index {
+            for (lsn, position) in versions {
+                let start = position.offset as usize;
+                let value =
+                    values.get(start..start + position.length as usize).ok_or_else(|| {
+                        WriteOutError::ReadBack {
+                            path: inner.file.path().to_owned(),
+                            source: io::ErrorKind::UnexpectedEof.into(),
+                        }
+                    })?;
+                writer.put(*key, *lsn, value)?;
+            }
+        }
+        Ok(writer.finish(Key::MAX, generation)?)
+    }
+}
+
+fn too_large(key: &Key) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("the value of {key} is too large"))
+}
+
+#[cfg(test)]
+mod tests;
