@@ -6,9 +6,11 @@
 
 mod ephemeral;
 pub mod in_memory;
+pub mod layer;
 pub mod map;
 pub mod reconstruct;
 
 pub use in_memory::InMemoryLayer;
+pub use layer::{Layer, LayerAccessError, LayerOwner, ResidentLayer};
 pub use map::LayerMap;
 pub use reconstruct::{KeyState, ReconstructState};

@@ -1,0 +1,112 @@
+//! Reading a layer file for a set of keys.
+
+use std::ops::Range;
+
+use layer_format::{DeltaEntry, LayerName};
+use pageserver_api::keyspace::KeySpace;
+use pageserver_api::{Key, Value};
+use utils::Lsn;
+
+use super::file::Reader;
+use super::{LayerAccessError, ResidentLayer};
+use crate::layers::reconstruct::{ReconstructState, ValueError};
+
+/// A layer could not be read at all. Failures of single values are recorded with their keys.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("get_values_reconstruct_data for layer {layer}: {source}")]
+pub struct GatherError {
+    /// The layer.
+    pub layer: LayerName,
+    /// Why.
+    pub source: LayerAccessError,
+}
+
+impl ResidentLayer {
+    /// Gathers values of the wanted keys with LSNs in `lsns`, newest first. Reads on the
+    /// blocking pool; `state` travels there and back.
+    pub async fn gather(
+        &self,
+        keys: KeySpace,
+        lsns: Range<Lsn>,
+        mut state: ReconstructState,
+    ) -> Result<ReconstructState, GatherError> {
+        let resident = self.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            resident.gather_blocking(&keys, &lsns, &mut state).map(|()| state)
+        });
+        // The pool refuses work only when the process ends.
+        let read = read.await.unwrap_or(Err(LayerAccessError::Cancelled));
+        read.map_err(|source| GatherError { layer: self.layer.name().clone(), source })
+    }
+
+    /// Every value of a delta layer: key, LSN, stored length in bytes.
+    pub fn delta_entries_blocking(&self) -> Result<Vec<(DeltaEntry, u64)>, LayerAccessError> {
+        match self.file.reader(&self.layer.inner)? {
+            Reader::Image(_) => Ok(Vec::new()),
+            Reader::Delta(reader) => {
+                let entries = reader.entries().map_err(load_error)?;
+                let sized = entries.into_iter().map(|e| (e.meta, e.range.end - e.range.start));
+                Ok(sized.collect())
+            }
+        }
+    }
+
+    /// Reads serialised values of a delta layer, in order.
+    pub fn read_delta_range_blocking(
+        &self,
+        keys: &Range<Key>,
+        mut sink: impl FnMut(Key, Lsn, bytes::Bytes),
+    ) -> Result<(), LayerAccessError> {
+        let Reader::Delta(reader) = self.file.reader(&self.layer.inner)? else { return Ok(()) };
+        let mut failure = None;
+        let mut plan = reader.entries().map_err(load_error)?;
+        plan.retain(|entry| keys.contains(&entry.meta.key));
+        reader.read(plan, self.layer.inner.owner.max_read_bytes, |entry, value| match value {
+            Ok(value) => sink(entry.key, entry.lsn, value),
+            Err(error) => failure = Some(error),
+        });
+        failure.map_or(Ok(()), |error| Err(LayerAccessError::Corrupt(error)))
+    }
+
+    fn gather_blocking(
+        &self,
+        keys: &KeySpace,
+        lsns: &Range<Lsn>,
+        state: &mut ReconstructState,
+    ) -> Result<(), LayerAccessError> {
+        let max_read_bytes = self.layer.inner.owner.max_read_bytes;
+        match self.file.reader(&self.layer.inner)? {
+            Reader::Delta(reader) => {
+                let mut plan = reader.plan(&keys.ranges, lsns).map_err(load_error)?;
+                plan.retain(|entry| state.wants(&entry.meta.key));
+                // Reads come in file order, oldest first per key; the state wants the reverse.
+                let mut values = Vec::with_capacity(plan.len());
+                reader.read(plan, max_read_bytes, |entry, value| values.push((entry, value)));
+                for (entry, value) in values.into_iter().rev() {
+                    match value {
+                        Ok(bytes) => state.push_bytes(entry.key, entry.lsn, &bytes),
+                        Err(error) => state.fail(entry.key, ValueError::File(error)),
+                    }
+                }
+            }
+            Reader::Image(reader) => {
+                let lsn = self.layer.name().lsn_range().start;
+                if !lsns.contains(&lsn) {
+                    return Ok(());
+                }
+                let mut plan = reader.plan(&keys.ranges).map_err(load_error)?;
+                plan.retain(|entry| state.wants(&entry.meta));
+                reader.read(plan, max_read_bytes, |key, value| match value {
+                    Ok(image) => state.push(key, lsn, Value::Image(image)),
+                    Err(error) => state.fail(key, ValueError::File(error)),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An index that cannot be read makes the file useless.
+fn load_error(error: layer_format::LayerFileError) -> LayerAccessError {
+    LayerAccessError::Corrupt(std::sync::Arc::new(error))
+}
