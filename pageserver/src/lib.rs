@@ -14,4 +14,5 @@ pub mod redo;
 pub mod remote;
 pub mod tasks;
 pub mod tenant;
+pub mod timeline;
 pub mod walreceiver;

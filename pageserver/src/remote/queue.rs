@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use utils::Lsn;
 
 /// The queue does not take operations.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum QueueError {
     /// It was not started.
     #[error("queue is in state Uninitialized")]

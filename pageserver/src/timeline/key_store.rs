@@ -1,0 +1,99 @@
+//! The timeline as the key map sees it: reads of keys and atomic batches of writes, on behalf
+//! of one task.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pageserver_api::Key;
+use utils::Lsn;
+
+use super::{GetVectoredError, PageReconstructError, Timeline, WriteError};
+use crate::context::RequestContext;
+use crate::keymap::store::KeyedValue;
+use crate::keymap::{KeyReadError, KeyReader, KeyStore, KeyWriteError, RelSizeCache};
+
+/// A timeline together with who works on it.
+#[derive(Clone, Debug)]
+pub struct TimelineKeys {
+    timeline: Arc<Timeline>,
+    ctx: RequestContext,
+}
+
+impl Timeline {
+    /// The timeline as a store of keys, on behalf of `ctx`.
+    pub fn keys(self: &Arc<Self>, ctx: RequestContext) -> TimelineKeys {
+        TimelineKeys { timeline: Arc::clone(self), ctx }
+    }
+}
+
+impl TimelineKeys {
+    /// The timeline.
+    pub fn timeline(&self) -> &Arc<Timeline> {
+        &self.timeline
+    }
+}
+
+fn read_error(key: Key, lsn: Lsn, error: PageReconstructError) -> KeyReadError {
+    if error.is_cancelled() {
+        KeyReadError::Cancelled
+    } else if error.is_missing_key() {
+        KeyReadError::Missing { key, lsn }
+    } else {
+        KeyReadError::Failed { key, lsn, source: Box::new(error) }
+    }
+}
+
+impl KeyReader for TimelineKeys {
+    async fn get(&self, key: Key, lsn: Lsn) -> Result<Bytes, KeyReadError> {
+        let value = self.timeline.get(key, lsn, &self.ctx).await;
+        value.map_err(|error| read_error(key, lsn, error))
+    }
+
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        lsn: Lsn,
+    ) -> Result<BTreeMap<Key, Bytes>, KeyReadError> {
+        let key = range.start;
+        self.timeline.scan(range, lsn, &self.ctx).await.map_err(|error| match error {
+            GetVectoredError::Read(error) => read_error(key, lsn, error),
+            error
+            @ (GetVectoredError::Oversized { .. } | GetVectoredError::NotScannable { .. }) => {
+                KeyReadError::Failed { key, lsn, source: Box::new(error) }
+            }
+        })
+    }
+
+    fn rel_size_cache(&self) -> &RelSizeCache {
+        self.timeline.rel_size_cache()
+    }
+}
+
+impl KeyStore for TimelineKeys {
+    fn last_record_lsn(&self) -> Lsn {
+        self.timeline.last_record_lsn()
+    }
+
+    async fn write(&self, batch: Vec<KeyedValue>, finished: &[Lsn]) -> Result<(), KeyWriteError> {
+        let values = batch.len();
+        let lsn = batch.last().map_or(Lsn::INVALID, |(_, lsn, _)| *lsn);
+        let mut writer = self.timeline.writer().await;
+        match writer.put_batch(batch, &self.ctx).await {
+            Ok(()) => {}
+            Err(WriteError::Cancelled) => return Err(KeyWriteError::Cancelled),
+            Err(error @ (WriteError::OpenLayer { .. } | WriteError::Backwards { .. })) => {
+                return Err(KeyWriteError::Failed { values, lsn, source: Box::new(error) });
+            }
+        }
+        for lsn in finished {
+            writer.finish_write(*lsn);
+        }
+        Ok(())
+    }
+
+    fn add_logical_blocks(&self, blocks: i64) {
+        self.timeline.logical_size().add_blocks(blocks);
+    }
+}

@@ -1,0 +1,183 @@
+//! The read path: gather from this timeline, then from its ancestors, then reconstruct.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pageserver_api::Key;
+use pageserver_api::keyspace::KeySpace;
+use utils::Lsn;
+
+use super::error::MissingKey;
+use super::visit::VisitOutcome;
+use super::{GetVectoredError, PageReconstructError, Timeline, TimelineState, WaitLsnError};
+use crate::context::RequestContext;
+use crate::layers::{KeyState, ReconstructState};
+use crate::redo;
+
+/// Most keys of one vectored read.
+pub const MAX_GET_VECTORED_KEYS: u64 = 32;
+
+/// Values by key.
+type Values = BTreeMap<Key, Result<Bytes, PageReconstructError>>;
+
+impl Timeline {
+    /// The value of `key` as of `lsn`, which must have been ingested.
+    pub async fn get(
+        &self,
+        key: Key,
+        lsn: Lsn,
+        ctx: &RequestContext,
+    ) -> Result<Bytes, PageReconstructError> {
+        let keys = KeySpace::single(key..key.next());
+        let mut values = self.read(keys, lsn, ctx).await?;
+        match values.remove(&key) {
+            Some(value) => value,
+            None => Err(self.missing_key(key, lsn, lsn)),
+        }
+    }
+
+    /// The values of up to [`MAX_GET_VECTORED_KEYS`] keys as of `lsn`, in one pass over the
+    /// layers. A key that is in no layer fails the whole read, unless it is sparse metadata.
+    pub async fn get_vectored(
+        &self,
+        keyspace: KeySpace,
+        lsn: Lsn,
+        ctx: &RequestContext,
+    ) -> Result<Values, GetVectoredError> {
+        let wanted = keyspace.total_raw_size();
+        if wanted > MAX_GET_VECTORED_KEYS {
+            return Err(GetVectoredError::Oversized { wanted, max: MAX_GET_VECTORED_KEYS });
+        }
+        Ok(self.read(keyspace, lsn, ctx).await?)
+    }
+
+    /// Every key of a range of sparse metadata that has a value as of `lsn`. Tombstones are
+    /// values.
+    pub async fn scan(
+        &self,
+        range: Range<Key>,
+        lsn: Lsn,
+        ctx: &RequestContext,
+    ) -> Result<BTreeMap<Key, Bytes>, GetVectoredError> {
+        let Range { start, end } = range;
+        if start < Key::METADATA_RANGE.start || end > Key::METADATA_RANGE.end {
+            return Err(GetVectoredError::NotScannable { start, end });
+        }
+        let values = self.read(KeySpace::single(range), lsn, ctx).await?;
+        let values = values.into_iter().map(|(key, value)| value.map(|value| (key, value)));
+        Ok(values.collect::<Result<_, _>>()?)
+    }
+
+    /// Reads any set of keys.
+    pub(super) async fn read(
+        &self,
+        keys: KeySpace,
+        lsn: Lsn,
+        ctx: &RequestContext,
+    ) -> Result<Values, PageReconstructError> {
+        if !lsn.is_valid() {
+            return Err(PageReconstructError::InvalidLsn);
+        }
+        let mut state = ReconstructState::new();
+        self.gather(keys, lsn, &mut state, ctx).await?;
+        let gathered = state.into_keys().into_iter();
+        Ok(gathered
+            .map(|(key, state)| {
+                let value = state
+                    .map_err(PageReconstructError::Value)
+                    .and_then(|state| self.reconstruct(key, lsn, state));
+                (key, value)
+            })
+            .collect())
+    }
+
+    /// Gathers from this timeline and as many ancestors as it takes.
+    async fn gather(
+        &self,
+        keys: KeySpace,
+        lsn: Lsn,
+        state: &mut ReconstructState,
+        ctx: &RequestContext,
+    ) -> Result<(), PageReconstructError> {
+        let mut remaining = keys;
+        let mut end_lsn = lsn + 1;
+        let mut ancestor: Option<Arc<Timeline>> = None;
+        loop {
+            let timeline = ancestor.as_deref().unwrap_or(self);
+            let visit = timeline.visit_layers(remaining.clone(), end_lsn, state, ctx);
+            let VisitOutcome { completed, covered_by_images } = visit.await?;
+            remaining.remove_overlapping_with(&completed);
+            remaining.remove_overlapping_with(&not_inherited());
+            let Some(first) = remaining.start() else { return Ok(()) };
+            let absent = remaining.intersection(&covered_by_images);
+            if let Some(key) = absent.start() {
+                return Err(self.missing_key(key, end_lsn, lsn));
+            }
+            let Some((next, branch_lsn)) = timeline.ancestor() else {
+                return Err(self.missing_key(first, end_lsn, lsn));
+            };
+            end_lsn = end_lsn.min(branch_lsn + 1);
+            next.ready_as_ancestor(branch_lsn, ctx).await?;
+            ancestor = Some(next);
+        }
+    }
+
+    /// Waits until this timeline can serve reads of a branch made at `branch_lsn`.
+    async fn ready_as_ancestor(
+        &self,
+        branch_lsn: Lsn,
+        ctx: &RequestContext,
+    ) -> Result<(), PageReconstructError> {
+        let failed = |reason| PageReconstructError::Ancestor { ancestor: self.timeline_id, reason };
+        match self.wait_to_become_active().await {
+            Ok(()) => {}
+            Err(TimelineState::Stopping) => return Err(PageReconstructError::Cancelled),
+            Err(state) => return Err(failed(format!("its state is {state:?}"))),
+        }
+        match self.wait_lsn(branch_lsn, ctx).await {
+            Ok(()) => Ok(()),
+            Err(WaitLsnError::Shutdown) => Err(PageReconstructError::Cancelled),
+            Err(error @ (WaitLsnError::BadState(_) | WaitLsnError::Timeout(_))) => {
+                Err(failed(error.to_string()))
+            }
+        }
+    }
+
+    /// Turns what was gathered for a key into its value. Values arrive newest first; redo
+    /// takes them oldest first.
+    fn reconstruct(
+        &self,
+        key: Key,
+        lsn: Lsn,
+        state: KeyState,
+    ) -> Result<Bytes, PageReconstructError> {
+        let KeyState { mut records, image, .. } = state;
+        match image {
+            Some((_, image)) if records.is_empty() => Ok(image),
+            base => {
+                records.reverse();
+                redo::reconstruct(key, lsn, base, records, self.pg_major).map_err(|source| {
+                    PageReconstructError::Redo { key, lsn, source: Arc::new(source) }
+                })
+            }
+        }
+    }
+
+    fn missing_key(&self, key: Key, cont_lsn: Lsn, request_lsn: Lsn) -> PageReconstructError {
+        PageReconstructError::MissingKey(Box::new(MissingKey {
+            key,
+            shard: self.shard_identity.shard_number_of(&key).0,
+            cont_lsn,
+            request_lsn,
+            ancestor_lsn: self.ancestor().map(|(_, lsn)| lsn),
+        }))
+    }
+}
+
+/// Keys that a branch does not see of its ancestor, and whose absence is no error.
+fn not_inherited() -> KeySpace {
+    let aux_v1 = Key::AUX_FILES_V1..Key::AUX_FILES_V1.next();
+    KeySpace { ranges: vec![aux_v1, Key::METADATA_RANGE] }
+}
