@@ -101,10 +101,24 @@ impl PostgresProgram {
         }
         // Signals of a terminal are for compute_ctl, which stops the server in order.
         command.process_group(0).kill_on_drop(true);
+        end_with_parent(&mut command);
         let child = command
             .spawn()
             .map_err(|source| PostgresError::Spawn { program: self.path.clone(), source })?;
         Ok(PostgresProcess { child })
+    }
+}
+
+/// Makes the server stop at once when compute_ctl dies, however it dies: nobody would acknowledge
+/// its WAL any more, and the next start removes its data directory.
+fn end_with_parent(command: &mut Command) {
+    // Only the thread that starts the child counts as its parent. That is a thread of the
+    // runtime, which lives as long as the process.
+    //
+    // SAFETY: between fork and exec only one system call is made, which allocates nothing and
+    // takes no locks.
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGQUIT)?));
     }
 }
 

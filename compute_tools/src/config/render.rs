@@ -97,6 +97,8 @@ fn defaults(port: u16) -> Vec<(&'static str, String)> {
         ("max_wal_senders", "10".to_owned()),
         ("max_replication_slots", "10".to_owned()),
         ("wal_keep_size", "0".to_owned()),
+        // The packager's directory often belongs to another account.
+        ("unix_socket_directories", String::new()),
         ("synchronous_commit", "on".to_owned()),
         ("hot_standby", "on".to_owned()),
         // A crash of local data has no meaning: it is rebuilt from the storage.
