@@ -94,15 +94,16 @@ impl Driver {
             heard: vec![Heard::default(); safekeepers.len()],
             given_up: VecDeque::new(),
             sent_bytes: 0,
-            places: WalPlaces { window: None, safekeepers, database },
+            places: WalPlaces { window: Arc::default(), safekeepers, database },
             events,
             event_sender,
         })
     }
 
-    /// Where recent WAL is, from the election on.
-    pub fn set_window(&mut self, window: SharedWindow) {
-        self.places.window = Some(window);
+    /// Where recent WAL is, from the election on. There is one election, so one window.
+    pub fn set_window(&self, window: SharedWindow) {
+        let is_first = self.places.window.set(window).is_ok();
+        assert!(is_first, "a proposer is elected once");
     }
 
     /// A snapshot for the status.

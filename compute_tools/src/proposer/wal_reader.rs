@@ -2,7 +2,7 @@
 //! that, from another safekeeper or from PostgreSQL. Nothing is queued: a safekeeper that missed
 //! gigabytes is refilled at its own pace.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Buf, Bytes, BytesMut};
 use postgres_client::ConnectOptions;
@@ -34,8 +34,9 @@ pub enum WalReadError {
 /// Where WAL can be read from.
 #[derive(Clone, Debug)]
 pub struct WalPlaces {
-    /// Recent WAL; absent when only synchronising.
-    pub window: Option<SharedWindow>,
+    /// Recent WAL. Sessions exist before the election says where it begins; when only
+    /// synchronising it never comes.
+    pub window: Arc<OnceLock<SharedWindow>>,
     /// All safekeepers.
     pub safekeepers: Arc<[ConnectOptions]>,
     /// A replication session of PostgreSQL; absent when only synchronising.
@@ -79,7 +80,7 @@ impl WalReader {
         match source {
             WalSource::Local => {
                 self.remote = None;
-                let window = self.places.window.as_ref();
+                let window = self.places.window.get();
                 let window = window.ok_or(WalReadError::NoSuchSource("window"))?;
                 with_window(window, |window| window.read(begin, end))
                     .ok_or(WalReadError::NotInWindow { begin, end })

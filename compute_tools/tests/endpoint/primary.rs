@@ -217,3 +217,12 @@ async fn pg_ctl_stop_is_a_clean_end() {
         .unwrap();
     endpoint.ended().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sessions_that_won_the_election_carry_the_wal() {
+    let endpoint = Endpoint::running().await;
+    for safekeeper in &endpoint.safekeepers {
+        // They agree without an election, so there is only the session of the stream.
+        assert_eq!(safekeeper.push_sessions(), 1);
+    }
+}

@@ -1,5 +1,6 @@
 //! Safekeepers that keep everything in memory: the real acceptor behind the real protocol.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
@@ -92,6 +93,7 @@ pub struct Safekeeper {
     acceptor: Arc<Mutex<MemoryAcceptor>>,
     /// Ends all sessions and refuses new ones until replaced.
     offline: Arc<Mutex<Option<CancellationToken>>>,
+    push_sessions: Arc<AtomicUsize>,
 }
 
 impl Safekeeper {
@@ -106,6 +108,7 @@ impl Safekeeper {
             port: listener.local_addr().unwrap().port(),
             acceptor: Arc::new(Mutex::new(acceptor)),
             offline: Arc::new(Mutex::new(Some(CancellationToken::new()))),
+            push_sessions: Arc::default(),
         };
         let server = safekeeper.clone();
         tokio::spawn(async move {
@@ -133,6 +136,11 @@ impl Safekeeper {
 
     pub fn with_acceptor<R>(&self, action: impl FnOnce(&mut MemoryAcceptor) -> R) -> R {
         action(&mut self.acceptor.lock().unwrap())
+    }
+
+    /// How often START_WAL_PUSH was asked for.
+    pub fn push_sessions(&self) -> usize {
+        self.push_sessions.load(Ordering::Relaxed)
     }
 
     pub fn flush_lsn(&self) -> Lsn {
@@ -165,6 +173,7 @@ impl Handler for Session {
         query: &str,
     ) -> Result<(), QueryError> {
         if query == "START_WAL_PUSH" {
+            self.safekeeper.push_sessions.fetch_add(1, Ordering::Relaxed);
             pgb.write_message(&BeMessage::CopyBothResponse)?.flush().await?;
             let end = self.receive_wal(pgb).await.unwrap_err();
             pgb.handle_copy_stream_end(end).await;
