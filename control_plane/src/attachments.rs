@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utils::{NodeId, TenantId};
 
 use crate::config::{LocalEnv, PageserverConf};
-use crate::pageserver::{self, ClientSetupError};
+use crate::pageserver::{self, ClientSetupError, retry_while_busy};
 
 const FILE_NAME: &str = "attachments.json";
 const DEFAULT_STRIPE_SIZE: u32 = 32768;
@@ -299,7 +299,8 @@ pub async fn reattach(env: &LocalEnv, conf: &PageserverConf) -> Result<usize, At
     let client = pageserver::client(env, conf)?;
     let mut attached = 0;
     for tenant_id in tenants {
-        match client.location(TenantShardId::unsharded(tenant_id)).await {
+        let shard = TenantShardId::unsharded(tenant_id);
+        match retry_while_busy(async || client.location(shard).await).await {
             Ok(_) => {}
             Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => {
                 attachments.raise_generation(tenant_id)?;
@@ -320,8 +321,8 @@ async fn attach(
     tenant_id: TenantId,
 ) -> Result<(), AttachmentError> {
     let location = attachments.location(tenant_id)?;
-    client
-        .set_location(TenantShardId::unsharded(tenant_id), &location)
+    let shard = TenantShardId::unsharded(tenant_id);
+    retry_while_busy(async || client.set_location(shard, &location).await)
         .await
         .map_err(|source| pageserver_error(env, conf, source))?;
     Ok(())

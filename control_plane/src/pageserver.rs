@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use pageserver_api::client::Client;
+use pageserver_api::client::{Client, ClientError};
 use utils::NodeId;
 use utils::auth::{AuthError, Scope};
+use utils::backoff::{
+    DEFAULT_BASE_BACKOFF_SECONDS, DEFAULT_MAX_BACKOFF_SECONDS, exponential_backoff_duration,
+};
 
 use crate::broker::{StartError, start_daemon};
 use crate::config::{AuthType, LocalEnv, PageserverConf, resolve};
@@ -14,6 +17,8 @@ use crate::process::{self, BackgroundProcess, InitialPidFile, ProcessError, Stop
 use crate::{local_http, tokens};
 
 const NAME: &str = "pageserver";
+/// With growing waits between them, about ten seconds.
+const BUSY_RETRIES: u32 = 8;
 
 /// There is no such pageserver.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -58,6 +63,29 @@ pub fn client(env: &LocalEnv, conf: &PageserverConf) -> Result<Client, ClientSet
         AuthType::NeonJWT => Some(tokens::scoped(env, Scope::PageServerApi)?),
     };
     Ok(Client::new(local_http::client()?, &conf.http_url(), token))
+}
+
+/// Repeats a call as long as the pageserver says that it is busy, for some seconds. Only for
+/// calls that may be repeated.
+pub async fn retry_while_busy<T>(
+    call: impl AsyncFn() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
+    // A pageserver that does not answer at all will not do so in a few seconds either.
+    let is_busy = |error: &ClientError| error.status().is_some() && error.is_transient();
+    for attempt in 1..=BUSY_RETRIES {
+        match call().await {
+            Err(error) if is_busy(&error) => {
+                let wait = exponential_backoff_duration(
+                    attempt,
+                    DEFAULT_BASE_BACKOFF_SECONDS,
+                    DEFAULT_MAX_BACKOFF_SECONDS,
+                );
+                tokio::time::sleep(wait).await;
+            }
+            result => return result,
+        }
+    }
+    call().await
 }
 
 /// The ports it listens on.

@@ -20,6 +20,8 @@ use utils::{NodeId, TenantId};
 struct FakePageserver {
     locations: Arc<Mutex<BTreeMap<String, Value>>>,
     refuses: Arc<Mutex<bool>>,
+    /// How many calls are answered with "not now".
+    busy_calls: Arc<Mutex<u32>>,
 }
 
 impl FakePageserver {
@@ -56,6 +58,11 @@ async fn put_location(
     Path(shard): Path<String>,
     Json(location): Json<Value>,
 ) -> Answer {
+    let mut busy_calls = fake.busy_calls.lock().unwrap();
+    if *busy_calls > 0 {
+        *busy_calls -= 1;
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"msg": "still initializing"})));
+    }
     if *fake.refuses.lock().unwrap() {
         return (StatusCode::CONFLICT, Json(json!({"msg": "Conflict: busy"})));
     }
@@ -146,6 +153,15 @@ async fn a_generation_is_spent_even_when_the_attach_fails() {
     fake.refuse(false);
     attachments::reattach(&env, &env.pageservers[0]).await.unwrap();
     assert_eq!(fake.location(tenant).unwrap()["generation"], 3);
+}
+
+#[tokio::test]
+async fn a_busy_pageserver_is_asked_again() {
+    let Fixture { env, fake, _dir } = fixture().await;
+    *fake.busy_calls.lock().unwrap() = 2;
+    let tenant = TenantId::generate();
+    attachments::create_tenant(&env, tenant, &options()).await.unwrap();
+    assert_eq!(fake.location(tenant).unwrap()["generation"], 1);
 }
 
 #[tokio::test]

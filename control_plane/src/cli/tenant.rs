@@ -113,8 +113,9 @@ async fn create(env: &mut LocalEnv, args: CreateArgs) -> anyhow::Result<()> {
         ancestor_start_lsn: None,
         pg_version: Some(args.pg_version.number()),
     };
-    pageserver::client(env, conf)?
-        .create_timeline(TenantShardId::unsharded(tenant_id), &request)
+    let client = pageserver::client(env, conf)?;
+    let shard = TenantShardId::unsharded(tenant_id);
+    pageserver::retry_while_busy(async || client.create_timeline(shard, &request).await)
         .await
         .map_err(|source| pageserver_error(env, conf, source))
         .with_context(|| {

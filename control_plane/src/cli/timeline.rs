@@ -150,8 +150,9 @@ async fn create_named(
     // First, so that a name that is taken leaves no nameless timeline behind.
     env.map_branch(name, tenant_id, request.new_timeline_id)?;
     let conf = pageserver_of(env, tenant_id)?;
-    let info = pageserver::client(env, conf)?
-        .create_timeline(TenantShardId::unsharded(tenant_id), request)
+    let client = pageserver::client(env, conf)?;
+    let shard = TenantShardId::unsharded(tenant_id);
+    let info = pageserver::retry_while_busy(async || client.create_timeline(shard, request).await)
         .await
         .map_err(|source| pageserver_error(env, conf, source))?;
     Ok(info)

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+use prost::Message as _;
 use tonic::Code;
 
 use super::*;
@@ -64,4 +66,44 @@ fn ids_of_a_wrong_length_are_refused_by_name() {
 #[test]
 fn a_message_need_not_name_a_timeline() {
     assert_eq!(Message::from(SafekeeperTimelineInfo::default()).ttid().unwrap(), None);
+}
+
+/// Wire bytes that get past the framing more often than random ones.
+fn wire_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let ids =
+        (prop::collection::vec(any::<u8>(), 0..40), prop::collection::vec(any::<u8>(), 14..18));
+    (any::<i32>(), 0..6i32, ids, any::<u64>(), any::<bool>(), any::<bool>()).prop_map(
+        |(wild, tame, (tenant_id, timeline_id), commit_lsn, use_wild, with_id)| {
+            let ttid = proto::TenantTimelineId {
+                tenant_id: tenant_id.into(),
+                timeline_id: timeline_id.into(),
+            };
+            TypedMessage {
+                r#type: if use_wild { wild } else { tame },
+                safekeeper_timeline_info: Some(SafekeeperTimelineInfo {
+                    tenant_timeline_id: with_id.then_some(ttid),
+                    commit_lsn,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }
+            .encode_to_vec()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn foreign_bytes_never_panic(
+        bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..200), wire_bytes()],
+    ) {
+        if let Ok(wire) = TypedMessage::decode(bytes.as_slice())
+            && let Ok(message) = Message::from_wire(wire)
+        {
+            let _ = message.ttid();
+            let encoded = message.clone().into_wire().encode_to_vec();
+            let again = Message::from_wire(TypedMessage::decode(encoded.as_slice()).unwrap());
+            prop_assert_eq!(again.unwrap(), message);
+        }
+    }
 }

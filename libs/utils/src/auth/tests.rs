@@ -127,3 +127,19 @@ fn shared_keys_can_be_replaced() {
     shared.clone().replace(new.auth());
     shared.decode(&token).unwrap();
 }
+
+proptest::proptest! {
+    #[test]
+    fn foreign_tokens_never_panic(
+        header in "[ -~]{0,40}",
+        claims in "[ -~]{0,40}",
+        junk in "[A-Za-z0-9._=-]{0,120}",
+    ) {
+        let fixture = Fixture::new();
+        let auth = fixture.auth();
+        proptest::prop_assert!(auth.decode(&junk).is_err());
+        // Well signed nonsense gets further.
+        proptest::prop_assert!(auth.decode(&fixture.sign_raw(&header, &claims)).is_err());
+        proptest::prop_assert!(auth.decode(&fixture.sign_raw(HEADER, &claims)).is_err());
+    }
+}
