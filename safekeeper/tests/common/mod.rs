@@ -45,10 +45,19 @@ impl TestSafekeeper {
         arguments
             .extend(["--listen-pg=127.0.0.1:0", "--listen-http=127.0.0.1:0"].map(String::from));
         arguments.extend(more.iter().map(|text| (*text).to_owned()));
-        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+        Self::start_in(tempfile::tempdir().unwrap(), arguments, AuthKeys::default())
     }
 
-    fn start_in(dir: tempfile::TempDir, arguments: Vec<String>) -> Self {
+    /// One that checks tokens.
+    pub fn start_with_keys(keys: AuthKeys) -> Self {
+        let arguments = ["--id=1", "--listen-pg=127.0.0.1:0", "--listen-http=127.0.0.1:0"];
+        let broker = format!("--broker-endpoint={NO_BROKER}");
+        let arguments = std::iter::once("safekeeper").chain(arguments).chain([broker.as_str()]);
+        let arguments = arguments.map(String::from).collect();
+        Self::start_in(tempfile::tempdir().unwrap(), arguments, keys)
+    }
+
+    fn start_in(dir: tempfile::TempDir, arguments: Vec<String>, keys: AuthKeys) -> Self {
         let options = Options::parse_from(&arguments);
         let id = options.id.unwrap();
         let workdir = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
@@ -56,7 +65,7 @@ impl TestSafekeeper {
         let listeners = Listeners::bind(&mut config).unwrap();
         let pg = config.listen_pg.parse().unwrap();
         let http = config.listen_http.parse().unwrap();
-        let service = Service::start(config, AuthKeys::default(), listeners).unwrap();
+        let service = Service::start(config, keys, listeners).unwrap();
         Self { dir, arguments, service: Some(service), pg, http }
     }
 
@@ -67,7 +76,7 @@ impl TestSafekeeper {
         copy_dir(self.dir.path(), copy.path());
         let arguments = self.arguments.clone();
         self.stop().await;
-        Self::start_in(copy, arguments)
+        Self::start_in(copy, arguments, AuthKeys::default())
     }
 
     pub async fn stop(mut self) {
