@@ -23,6 +23,8 @@ use crate::timelines::Timelines;
 
 /// How often the supervisor looks after its tasks.
 const SUPERVISE_INTERVAL: Duration = Duration::from_secs(1);
+/// Of the failures in a row, the first and then every so many are logged.
+const WARN_EVERY: u32 = 30;
 
 /// Why a task ended. It is started again.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +49,55 @@ impl BrokerError {
     }
 }
 
-type TaskHandle = Option<JoinHandle<Result<(), BrokerError>>>;
+/// One of the three tasks.
+struct Supervised {
+    name: &'static str,
+    handle: Option<JoinHandle<Result<(), BrokerError>>>,
+    /// Failures since it last stayed alive from one look to the next.
+    failures: u32,
+}
 
-/// Runs the exchange until `cancel` fires. The connection is made by the first call, so an
-/// error here is one of configuration.
+impl Supervised {
+    fn new(name: &'static str) -> Self {
+        Self { name, handle: None, failures: 0 }
+    }
+
+    /// Starts the task if it does not run.
+    async fn keep_running<F>(&mut self, start: impl FnOnce() -> F)
+    where
+        F: Future<Output = Result<(), BrokerError>> + Send + 'static,
+    {
+        if let Some(ended) = self.handle.take_if(|running| running.is_finished()) {
+            let error = match ended.await {
+                Ok(Ok(())) => "it ended".to_owned(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            // A broker that is down for long is worth a line now and then, not three a second.
+            if self.failures.is_multiple_of(WARN_EVERY) {
+                tracing::warn!("broker {} task failed: {error}", self.name);
+            }
+            self.failures += 1;
+        } else if self.handle.is_some() {
+            self.failures = 0;
+        }
+        if self.handle.is_none() {
+            let span = tracing::info_span!("broker", task = self.name);
+            self.handle = Some(tokio::spawn(start().instrument(span)));
+        }
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        if let Some(running) = &self.handle {
+            running.abort();
+        }
+    }
+}
+
+/// A client of the configured broker. The first call connects, so an error here is one of
+/// configuration.
 pub fn connect(timelines: &Timelines) -> Result<BrokerClient, ConnectError> {
     let config = timelines.config();
     storage_broker::client::connect(&config.broker_endpoint, config.broker_keepalive_interval)
@@ -58,47 +105,27 @@ pub fn connect(timelines: &Timelines) -> Result<BrokerClient, ConnectError> {
 
 /// Keeps the three tasks running until `cancel` fires.
 pub async fn run(timelines: Arc<Timelines>, client: BrokerClient, cancel: CancellationToken) {
-    let mut push: TaskHandle = None;
-    let mut pull: TaskHandle = None;
-    let mut discover: TaskHandle = None;
+    let mut push = Supervised::new("push");
+    let mut pull = Supervised::new("pull");
+    let mut discover = Supervised::new("discover");
     let activity = Arc::new(pull::Activity::default());
     let mut ticks = tokio::time::interval(SUPERVISE_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         // A tick is cancel safe.
         tokio::select! {
-            () = cancel.cancelled() => break,
+            () = cancel.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        let shared = || (timelines.clone(), client.clone());
         if timelines.config().periodic_broker_push {
-            supervise("push", &mut push, || push::run(timelines.clone(), client.clone())).await;
+            let (timelines, client) = shared();
+            push.keep_running(|| push::run(timelines, client)).await;
         }
-        supervise("pull", &mut pull, || {
-            pull::run(timelines.clone(), client.clone(), activity.clone())
-        })
-        .await;
-        supervise("discover", &mut discover, || discover::run(timelines.clone(), client.clone()))
-            .await;
+        let (timelines, client) = shared();
+        pull.keep_running(|| pull::run(timelines, client, activity.clone())).await;
+        let (timelines, client) = shared();
+        discover.keep_running(|| discover::run(timelines, client)).await;
         activity.warn_of_silence();
-    }
-    for task in [push, pull, discover].into_iter().flatten() {
-        task.abort();
-    }
-}
-
-async fn supervise<F>(name: &'static str, task: &mut TaskHandle, start: impl FnOnce() -> F)
-where
-    F: Future<Output = Result<(), BrokerError>> + Send + 'static,
-{
-    if let Some(running) = task.take_if(|running| running.is_finished()) {
-        match running.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("broker {name} task failed: {error}"),
-            Err(error) => tracing::warn!("broker {name} task ended: {error}"),
-        }
-    }
-    if task.is_none() {
-        let span = tracing::info_span!("broker", task = name);
-        *task = Some(tokio::spawn(start().instrument(span)));
     }
 }

@@ -16,7 +16,7 @@ use crate::wal_storage::{SEGMENT_SIZE, segno};
 const LABELS: [&str; 2] = ["tenant_id", "timeline_id"];
 
 /// Name and help of each gauge, in the order of [`values`].
-const GAUGES: [(&str, &str); 13] = [
+const GAUGES: [(&str, &str); 17] = [
     ("safekeeper_commit_lsn", "Current commit_lsn (not necessarily persisted)"),
     ("safekeeper_backup_lsn", "Current backup_lsn, up to which WAL is archived"),
     ("safekeeper_flush_lsn", "Current flush_lsn"),
@@ -30,6 +30,10 @@ const GAUGES: [(&str, &str); 13] = [
     ("safekeeper_connected_computes", "Connections that push WAL"),
     ("safekeeper_disk_usage_bytes", "Estimated size of the WAL on the local disk"),
     ("safekeeper_acceptor_term", "Current term"),
+    ("safekeeper_wal_backup_active", "Whether this safekeeper archives the timeline's WAL"),
+    ("safekeeper_written_wal_bytes_total", "WAL bytes written to disk"),
+    ("safekeeper_written_wal_seconds_total", "Time spent writing WAL to disk"),
+    ("safekeeper_flushed_wal_seconds_total", "Time spent syncing WAL to disk"),
 ];
 
 /// Seconds between the Unix epoch and PostgreSQL's.
@@ -101,6 +105,7 @@ fn values(timeline: &Timeline) -> [Option<f64>; GAUGES.len()] {
     let state = timeline.blocking_read();
     let memory = state.acceptor.state().memory;
     let flush_lsn = state.flush_lsn();
+    let effort = state.acceptor.wal().effort();
     let disk_usage = (last_removed != 0)
         .then(|| (segno(flush_lsn).saturating_sub(last_removed) * SEGMENT_SIZE) as f64);
     let feedback_time = match progress.count {
@@ -121,5 +126,10 @@ fn values(timeline: &Timeline) -> [Option<f64>; GAUGES.len()] {
         Some(timeline.receivers().count() as f64),
         disk_usage,
         Some(state.acceptor.term() as f64),
+        // Archiving does not exist yet.
+        Some(0.0),
+        Some(effort.written_bytes as f64),
+        Some(effort.write_time.as_secs_f64()),
+        Some(effort.sync_time.as_secs_f64()),
     ]
 }

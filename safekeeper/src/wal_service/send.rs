@@ -23,7 +23,7 @@ use super::refusal::{query_error, stream_error};
 use super::traffic::Traffic;
 use crate::blocking;
 use crate::timeline::senders::WalSenderGuard;
-use crate::timeline::{FlushPosition, Timeline, WalResidentTimeline};
+use crate::timeline::{FlushPosition, Timeline, TimelineError, WalResidentTimeline};
 use crate::wal_storage::{WalReader, segment_start, segno};
 
 /// Most WAL bytes in one message.
@@ -105,6 +105,10 @@ impl SafekeeperHandler {
         let ended = tokio::select! {
             ended = sender.run(writer) => ended,
             ended = feedback::listen(timeline, slot, reader, &self.traffic) => ended,
+            // A client that takes nothing must not hold up the timeline's deletion.
+            () = timeline.cancellation().cancelled() => {
+                Err(stream_error(TimelineError::Cancelled(timeline.ttid())))
+            }
         };
         match ended {
             Err(end) => end,
@@ -206,10 +210,6 @@ impl WalSender<'_> {
 
     /// An idle pageserver that has everything should not hold a connection.
     fn check_still_wanted(&self) -> Result<(), CopyStreamEnd> {
-        if self.timeline.cancellation().is_cancelled() {
-            let error = crate::timeline::TimelineError::Cancelled(self.timeline.ttid());
-            return Err(stream_error(error));
-        }
         let commit_lsn = match &self.end {
             End::Durable { term: requested, position } => {
                 let now = position.borrow().last_log_term;

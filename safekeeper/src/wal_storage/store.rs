@@ -10,6 +10,7 @@
 //! refused for good: the kernel may have dropped the pages it could not write.
 
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use postgres_ffi::PgMajor;
 use postgres_ffi::xlog::{WalIdentity, segment_start_image};
@@ -36,6 +37,18 @@ pub struct FileWalStorage {
     /// Files may hold bytes above `write_lsn` that are not part of this timeline.
     needs_truncation: bool,
     poisoned: Option<String>,
+    effort: WalEffort,
+}
+
+/// What writing has cost since the start of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WalEffort {
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Time spent in writes.
+    pub write_time: Duration,
+    /// Time spent in syncs.
+    pub sync_time: Duration,
 }
 
 impl FileWalStorage {
@@ -63,12 +76,18 @@ impl FileWalStorage {
             open: None,
             needs_truncation: true,
             poisoned: None,
+            effort: WalEffort::default(),
         })
     }
 
     /// Whether a segment is open for appending.
     pub fn has_open_segment(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// What writing has cost so far.
+    pub fn effort(&self) -> WalEffort {
+        self.effort
     }
 
     /// Forgets the open segment, so that its directory can go away.
@@ -106,9 +125,12 @@ impl FileWalStorage {
         if self.needs_truncation {
             return Err(WalStorageError::NotTruncated { write_lsn, start });
         }
-        let timer = metrics::WRITE_WAL_SECONDS.start_timer();
+        let started = Instant::now();
         self.append(start, bytes)?;
-        timer.observe_duration();
+        let elapsed = started.elapsed();
+        metrics::WRITE_WAL_SECONDS.observe(elapsed.as_secs_f64());
+        self.effort.write_time += elapsed;
+        self.effort.written_bytes += bytes.len() as u64;
         metrics::WRITE_WAL_BYTES.observe(bytes.len() as f64);
         self.advance_records(start, bytes)
     }
@@ -155,10 +177,14 @@ impl FileWalStorage {
         self.poison_on_failed_sync(marked)
     }
 
-    fn sync_segment(&self, segment: &OpenSegment) -> Result<(), WalStorageError> {
-        let _timer = metrics::FLUSH_WAL_SECONDS.start_timer();
+    fn sync_segment(&mut self, segment: &OpenSegment) -> Result<(), WalStorageError> {
+        let started = Instant::now();
         let path = self.segments.partial_path(segment.segno);
-        self.segments.durability().sync_data(&segment.file).map_err(WalStorageError::sync(path))
+        let synced = self.segments.durability().sync_data(&segment.file);
+        let elapsed = started.elapsed();
+        metrics::FLUSH_WAL_SECONDS.observe(elapsed.as_secs_f64());
+        self.effort.sync_time += elapsed;
+        synced.map_err(WalStorageError::sync(path))
     }
 
     /// Finds the record boundaries in what was just written.
@@ -182,10 +208,11 @@ impl FileWalStorage {
         if self.flush_record_lsn == self.write_record_lsn {
             return Ok(());
         }
-        match &self.open {
+        match self.open.take() {
             Some(segment) => {
-                let synced = self.sync_segment(segment);
+                let synced = self.sync_segment(&segment);
                 self.poison_on_failed_sync(synced)?;
+                self.open = Some(segment);
             }
             // Full segments were synced as they filled.
             None if self.write_lsn.segment_offset(SEGMENT_SIZE) == 0 => {}
