@@ -2,5 +2,6 @@
 //! needed.
 
 mod primary;
+mod read_only;
 mod support;
 mod sync;

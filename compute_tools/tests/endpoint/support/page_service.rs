@@ -88,10 +88,19 @@ impl Handler for PageService {
                 let row = [Some(prev.as_bytes()), Some(last.as_bytes())];
                 pgb.write_message(&BeMessage::DataRow(&row))?;
             }
+            // The only checkpoint is the synthetic one that the primary starts with.
+            "get_checkpoint" => {
+                let lsn = self.0.start_lsn.normalize(WAL_SEGMENT_SIZE as u64).to_string();
+                let columns = [RowDescriptor::text("redo"), RowDescriptor::text("last_lsn")];
+                pgb.write_message(&BeMessage::RowDescription(&columns))?;
+                let row = [Some(lsn.as_bytes()), Some(lsn.as_bytes())];
+                pgb.write_message(&BeMessage::DataRow(&row))?;
+            }
             "lease" => {}
             "fullbackup" => {
                 let asked: Lsn = words.nth(2).unwrap().parse().unwrap();
-                assert_eq!(asked, self.0.start_lsn);
+                let segment_size = WAL_SEGMENT_SIZE as u64;
+                assert_eq!(asked.normalize(segment_size), self.0.start_lsn.normalize(segment_size));
                 pgb.write_message(&BeMessage::CopyOutResponse)?;
                 let mut writer = pgb.copy_out_writer()?;
                 for chunk in self.0.tar.chunks(100_000) {

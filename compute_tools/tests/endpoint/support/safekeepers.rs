@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use postgres_backend::{
     AuthType, BeMessage, CopyStreamEnd, Handler, PostgresBackend, QueryError, RowDescriptor,
 };
+use postgres_ffi::xlog::{WalIdentity, segment_start_image};
 use postgres_ffi::{PgMajor, WAL_SEGMENT_SIZE};
 use pq_proto::{PgTimestamp, XLogData};
 use tokio::net::TcpListener;
@@ -155,6 +156,21 @@ impl Safekeeper {
         self.with_acceptor(|acceptor| acceptor.term())
     }
 
+    fn identity(&self) -> WalIdentity {
+        let system_id = self.with_acceptor(|acceptor| acceptor.state().server.system_id);
+        WalIdentity { major: PgMajor::V15, system_id }
+    }
+
+    /// What a standby is served: from the start of the segment in which the log begins.
+    fn served_wal(&self) -> (Lsn, Vec<u8>) {
+        let (start, wal) = self.wal();
+        let offset = start.segment_offset(WAL_SEGMENT_SIZE as u64);
+        let mut bytes = segment_start_image(self.identity(), start);
+        bytes.truncate(offset as usize);
+        bytes.extend_from_slice(&wal);
+        (Lsn(start.0 - offset), bytes)
+    }
+
     /// The WAL it has, and where that begins.
     pub fn wal(&self) -> (Lsn, Vec<u8>) {
         self.with_acceptor(|acceptor| (acceptor.wal().start, acceptor.wal().bytes.clone()))
@@ -182,8 +198,11 @@ impl Handler for Session {
         if query == "TIMELINE_STATUS" {
             return self.timeline_status(pgb);
         }
-        let start = query.strip_prefix("START_REPLICATION PHYSICAL ").unwrap();
-        let start: Lsn = start.split(' ').next().unwrap().parse().unwrap();
+        if query == "IDENTIFY_SYSTEM" {
+            return self.identify_system(pgb);
+        }
+        let start = query.split(' ').find(|word| word.contains('/')).unwrap();
+        let start: Lsn = start.parse().unwrap();
         pgb.write_message(&BeMessage::CopyBothResponse)?.flush().await?;
         let end = self.send_wal(pgb, start).await.unwrap_err();
         pgb.handle_copy_stream_end(end).await;
@@ -200,6 +219,17 @@ impl Session {
         let row = [Some(flush.as_bytes()), Some(commit.as_bytes())];
         pgb.write_message(&BeMessage::DataRow(&row))?;
         pgb.write_message(&BeMessage::CommandComplete("TIMELINE_STATUS"))?;
+        Ok(())
+    }
+
+    fn identify_system(&self, pgb: &mut PostgresBackend) -> Result<(), QueryError> {
+        let system_id = self.safekeeper.identity().system_id.to_string();
+        let commit = self.safekeeper.commit_lsn().to_string();
+        let columns = ["systemid", "timeline", "xlogpos", "dbname"].map(RowDescriptor::text);
+        pgb.write_message(&BeMessage::RowDescription(&columns))?;
+        let row = [Some(system_id.as_bytes()), Some(&b"1"[..]), Some(commit.as_bytes()), None];
+        pgb.write_message(&BeMessage::DataRow(&row))?;
+        pgb.write_message(&BeMessage::CommandComplete("IDENTIFY_SYSTEM"))?;
         Ok(())
     }
 
@@ -223,7 +253,7 @@ impl Session {
     async fn send_wal(&self, pgb: &mut PostgresBackend, start: Lsn) -> Result<(), CopyStreamEnd> {
         let mut position = start;
         loop {
-            let (first, bytes) = self.safekeeper.wal();
+            let (first, bytes) = self.safekeeper.served_wal();
             let end = first + bytes.len() as u64;
             if position < first {
                 return Err(anyhow::anyhow!("no WAL at {position}").into());
