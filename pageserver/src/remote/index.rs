@@ -26,7 +26,7 @@ pub async fn list_timelines(
 ) -> Result<BTreeSet<TimelineId>, DownloadError> {
     let prefix = remote_path(remote_timelines_prefix(shard))?;
     let what = format!("list identifiers in prefix {prefix}");
-    let listing = retried(&what, cancel, async || {
+    let listing = retried(&what, cancel, || async {
         fail::fail_point!("storage-sync-list-remote-timelines", |_| {
             Err(DownloadError::Corrupt {
                 path: prefix.to_string(),
@@ -85,7 +85,7 @@ struct Finder<'a> {
 impl Finder<'_> {
     async fn read(&self, generation: Generation) -> Result<IndexPart, DownloadError> {
         let path = remote_path(remote_index_path(self.shard, self.timeline, generation))?;
-        let bytes = retried(&format!("download {path}"), self.cancel, async || {
+        let bytes = retried(&format!("download {path}"), self.cancel, || async {
             Ok(self.storage.download_bytes(&path, self.cancel).await?)
         })
         .await?;
@@ -100,7 +100,7 @@ impl Finder<'_> {
     async fn newest(&self, limit: Generation) -> Result<Generation, DownloadError> {
         let prefix = remote_timeline_prefix(self.shard, self.timeline);
         let prefix = remote_path(format!("{prefix}{}", layer_format::index_part::INDEX_FILE_NAME))?;
-        let listing = retried(&format!("list {prefix}"), self.cancel, async || {
+        let listing = retried(&format!("list {prefix}"), self.cancel, || async {
             Ok(self.storage.list(Some(&prefix), ListMode::NoDelimiter, None, self.cancel).await?)
         })
         .await?;
@@ -116,13 +116,15 @@ fn newest_of(keys: &[RemotePath], limit: Generation) -> Option<Generation> {
         .max()
 }
 
-async fn retried<T>(
+async fn retried<T, F>(
     what: &str,
     cancel: &CancellationToken,
-    operation: impl AsyncFn() -> Result<T, DownloadError>,
-) -> Result<T, DownloadError> {
+    operation: impl FnMut() -> F,
+) -> Result<T, DownloadError>
+where
+    F: Future<Output = Result<T, DownloadError>>,
+{
     let permanent = DownloadError::is_permanent;
-    let operation = || operation();
     backoff::retry(operation, permanent, WARN_THRESHOLD, u32::MAX, what, cancel)
         .await
         .unwrap_or(Err(DownloadError::Cancelled))

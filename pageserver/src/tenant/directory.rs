@@ -12,6 +12,7 @@ use rand::Rng;
 use utils::TimelineId;
 use utils::fs_ext;
 
+use crate::config::location::LocationFileError;
 use crate::config::{LocationConf, PageServerConf, location};
 
 /// A directory could not be read or changed.
@@ -36,11 +37,14 @@ fn error<'a>(
 /// Suffixes of marks that earlier versions left beside a timeline's directory.
 const LEGACY_MARKS: [&str; 2] = [".___uninit", ".___delete"];
 
-/// The locations of the tenants found on disk. A tenant whose location cannot be read is left out
-/// with an error in the log: the others must not suffer.
+/// What the location file of a tenant says, or why it does not say anything.
+pub type FoundLocation = Result<LocationConf, LocationFileError>;
+
+/// The locations of the tenants found on disk. A location that cannot be read is returned as such:
+/// the others must not suffer.
 pub fn scan_tenants(
     conf: &PageServerConf,
-) -> Result<BTreeMap<TenantShardId, LocationConf>, DirectoryError> {
+) -> Result<BTreeMap<TenantShardId, FoundLocation>, DirectoryError> {
     let root = conf.tenants_path();
     std::fs::create_dir_all(&root).map_err(error("create", &root))?;
     let mut found = BTreeMap::new();
@@ -60,15 +64,7 @@ pub fn scan_tenants(
             remove_all(&path)?;
             continue;
         }
-        match location::load(&conf.tenant_location_path(&shard)) {
-            Ok(location) => {
-                found.insert(shard, location);
-            }
-            Err(error) => {
-                tracing::error!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(),
-                    "Failed to load tenant config, failed to read it: {error}");
-            }
-        }
+        found.insert(shard, location::load(&conf.tenant_location_path(&shard)));
     }
     Ok(found)
 }
@@ -96,12 +92,6 @@ pub fn purge_leftovers(
         }
     }
     Ok(())
-}
-
-/// Makes the directory of a new timeline, durably.
-pub fn create_timeline_dir(path: &Utf8Path) -> Result<(), DirectoryError> {
-    std::fs::create_dir(path).map_err(error("create", path))?;
-    sync_parent(path)
 }
 
 /// Makes the directory of a tenant and that of its timelines, durably.

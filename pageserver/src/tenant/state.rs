@@ -77,6 +77,16 @@ impl StateCell {
         *self.sender.borrow() == TenantState::Active
     }
 
+    /// Whether it is Broken.
+    pub fn is_broken(&self) -> bool {
+        matches!(*self.sender.borrow(), TenantState::Broken { .. })
+    }
+
+    /// Whether it is Stopping.
+    pub fn is_stopping(&self) -> bool {
+        matches!(*self.sender.borrow(), TenantState::Stopping {})
+    }
+
     /// Attaching → Activating. False if the tenant is shutting down or broken.
     pub fn start_activating(&self) -> bool {
         self.change(|state| match state {

@@ -154,7 +154,9 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
     ) {
         loop {
             self.choose_connection().await;
-            self.request_discovery(*waiters.borrow_and_update()).await;
+            // Read before the await: the guard that the channel returns cannot move between threads.
+            let is_awaited = *waiters.borrow_and_update();
+            self.request_discovery(is_awaited).await;
             self.publish_status();
             let timer = self.candidates.time_until_retry(Instant::now());
             let timer = timer.map_or(CHECK_INTERVAL, |wait| wait.min(CHECK_INTERVAL));

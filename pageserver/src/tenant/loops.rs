@@ -1,0 +1,121 @@
+//! What runs in the background for an active tenant.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postgres_ffi::BLCKSZ;
+use rand::Rng;
+use tracing::Instrument;
+use utils::Lsn;
+
+use crate::context::{DownloadBehavior, RequestContext};
+use crate::keymap::Keymap;
+use crate::keymap::logical_size::CurrentLogicalSize;
+use crate::tasks::{ExitOnError, TaskKind};
+use crate::timeline::Timeline;
+
+use super::Tenant;
+
+/// Time between housekeeping rounds when compaction is off.
+const DEFAULT_PERIOD: Duration = Duration::from_secs(20);
+
+impl Tenant {
+    /// Starts the tenant's loops.
+    pub(super) fn spawn_loops(self: &Arc<Self>) {
+        let tenant = Arc::clone(self);
+        let span = tracing::info_span!(
+            parent: None, "ingest_housekeeping",
+            tenant_id = %self.tenant_shard_id.tenant_id,
+            shard_id = %self.tenant_shard_id.shard_slug(),
+        );
+        let housekeeping = async move {
+            while tenant.sleep(tenant.housekeeping_period()).await {
+                for timeline in tenant.list_timelines() {
+                    timeline.ingest_housekeeping();
+                }
+            }
+            Ok::<(), Infallible>(())
+        };
+        self.tasks.spawn_on(
+            &self.resources.remote.runtime,
+            TaskKind::IngestHousekeeping,
+            ExitOnError::No,
+            housekeeping.instrument(span),
+        );
+    }
+
+    /// Lets a timeline serve, and follow its WAL.
+    pub(super) fn activate_timeline(self: &Arc<Self>, timeline: &Arc<Timeline>) {
+        self.spawn_initial_logical_size(timeline);
+        timeline.activate();
+        self.start_receiver(timeline);
+    }
+
+    /// Computes the size of a timeline's databases as of now; ingest keeps it up to date.
+    fn spawn_initial_logical_size(self: &Arc<Self>, timeline: &Arc<Timeline>) {
+        let known = matches!(timeline.logical_size().current(), CurrentLogicalSize::Exact(_));
+        if known || !self.tenant_shard_id.is_shard_zero() {
+            return;
+        }
+        // Before ingest starts: what it adds is counted on top.
+        let lsn = timeline.last_record_lsn();
+        let (tenant, timeline) = (Arc::clone(self), Arc::clone(timeline));
+        let span = tracing::info_span!(
+            parent: None, "initial_size_calculation",
+            tenant_id = %self.tenant_shard_id.tenant_id,
+            shard_id = %self.tenant_shard_id.shard_slug(),
+            timeline_id = %timeline.timeline_id,
+        );
+        let tasks = timeline.tasks.clone();
+        let calculation = async move {
+            // Cancel-safe: the size is stored in one step at the end.
+            tokio::select! {
+                () = timeline.cancel.cancelled() => {}
+                () = tenant.calculate_logical_size(&timeline, lsn) => {}
+            }
+            Ok::<(), Infallible>(())
+        };
+        tasks.spawn_on(
+            &self.resources.remote.runtime,
+            TaskKind::InitialLogicalSizeCalculation,
+            ExitOnError::No,
+            calculation.instrument(span),
+        );
+    }
+
+    async fn calculate_logical_size(&self, timeline: &Arc<Timeline>, lsn: Lsn) {
+        utils::pausable_failpoint!("initial-size-calculation-permit-pause");
+        let _permit = self.resources.background.acquire().await;
+        utils::pausable_failpoint!("timeline-calculate-logical-size-pause");
+        let kind = TaskKind::InitialLogicalSizeCalculation;
+        let ctx = RequestContext::new(kind, DownloadBehavior::Download).without_access_stats();
+        let keys = timeline.keys(ctx);
+        match Keymap::at(&keys, lsn).logical_blocks().await {
+            Ok(blocks) => timeline.logical_size().set_initial(blocks * BLCKSZ as u64),
+            Err(failure) if timeline.cancel.is_cancelled() => {
+                tracing::debug!("initial size calculation was cancelled: {failure}");
+            }
+            // Nothing but a number in the API depends on it.
+            Err(failure) => tracing::warn!("initial size calculation failed: {failure}"),
+        }
+    }
+
+    /// The compaction period, give or take a little, so that tenants do not move in step.
+    fn housekeeping_period(&self) -> Duration {
+        let period = match self.tenant_conf.load().effective.compaction_period {
+            Duration::ZERO => DEFAULT_PERIOD,
+            period => period,
+        };
+        period.mul_f64(rand::rng().random_range(0.95..=1.05))
+    }
+
+    /// False if the tenant is shut down meanwhile.
+    async fn sleep(&self, period: Duration) -> bool {
+        // Both branches are cancel-safe: neither carries state.
+        tokio::select! {
+            () = tokio::time::sleep(period) => true,
+            () = self.cancel.cancelled() => false,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! All tenants of this node: who is here, who may change that, and finding the right shard for a
+//! request.
+
+mod locations;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use futures::future::join_all;
+use layer_format::paths::remote_tenant_prefix;
+use pageserver_api::shard::TenantShardId;
+use remote_storage::{ListMode, RemotePath, RemotePathError, RemoteStorageError};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+use utils::backoff;
+
+use crate::config::location::LocationFileError;
+use crate::config::{LocationConf, LocationMode, PageServerConf};
+use crate::tasks::{ExitOnError, TaskKind, TaskScope};
+
+use super::directory::{self, DirectoryError};
+use super::slots::{AcquireMode, Slot, SlotError, SlotGuard, SlotMap};
+use super::{ShutdownMode, SpawnMode, Tenant, TenantResources};
+
+pub use locations::UpsertLocationError;
+pub use resolve::{GetActiveTimelineError, ShardSelector};
+
+/// One entry of the map.
+pub type TenantSlot = Slot<Arc<Tenant>>;
+
+/// How long a shutdown may take before the log says so.
+const QUIET_SHUTDOWN: Duration = Duration::from_millis(500);
+/// Failures of a tenant's removal from remote storage before the log says WARN, and the caller is
+/// told.
+const DELETE_RETRIES: (u32, u32) = (1, 3);
+
+/// A tenant cannot be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveTenantError {
+    /// Its slot cannot be had.
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    /// The local directory cannot be removed.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Its objects cannot be removed.
+    #[error("cannot delete the tenant from remote storage: {0}")]
+    Storage(RemoteStorageError),
+    /// The process is shutting down.
+    #[error("Shutting down")]
+    Cancelled,
+    /// A path cannot be formed.
+    #[error(transparent)]
+    Path(#[from] RemotePathError),
+}
+
+/// All tenants of this node.
+pub struct TenantManager {
+    conf: &'static PageServerConf,
+    resources: TenantResources,
+    slots: SlotMap<Arc<Tenant>>,
+    /// Removal of directories of tenants that are gone.
+    cleanup: TaskScope,
+    cancel: CancellationToken,
+}
+
+impl TenantManager {
+    /// A manager that knows no tenants yet.
+    pub fn new(
+        conf: &'static PageServerConf,
+        resources: TenantResources,
+        cancel: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(TenantManager {
+            conf,
+            resources,
+            slots: SlotMap::default(),
+            cleanup: TaskScope::new("tenant removal", cancel.clone()),
+            cancel,
+        })
+    }
+
+    /// Attaches what the local directory says was attached when the process ended. The generation
+    /// is the one that was persisted: whoever drives this node raises it when it moves a tenant.
+    pub async fn start(self: &Arc<Self>) -> Result<(), DirectoryError> {
+        let conf = self.conf;
+        let scan = tokio::task::spawn_blocking(move || directory::scan_tenants(conf));
+        let found = scan.await.map_err(|failure| DirectoryError {
+            action: "scan",
+            path: conf.tenants_path(),
+            source: std::io::Error::other(failure),
+        })??;
+        let mut tenants = BTreeMap::new();
+        for (shard, location) in found {
+            if let Some(tenant) = self.start_tenant(shard, location) {
+                tenants.insert(shard, tenant);
+            }
+        }
+        info!("attaching {} tenants", tenants.len());
+        self.slots.open(tenants);
+        Ok(())
+    }
+
+    /// The tenant found in a directory; one whose location cannot be read is broken, so that it is
+    /// seen, and not reported as absent.
+    fn start_tenant(
+        &self,
+        shard: TenantShardId,
+        location: Result<LocationConf, LocationFileError>,
+    ) -> Option<Arc<Tenant>> {
+        match location {
+            Ok(location) if matches!(location.mode, LocationMode::Secondary { .. }) => {
+                error!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(),
+                    "ignoring a secondary location: this version does not have them");
+                None
+            }
+            Ok(location) => self.spawn(shard, &location, SpawnMode::Lazy),
+            Err(failure) => {
+                error!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(),
+                    "Failed to load tenant config, failed to read it: {failure}");
+                Some(Tenant::new_broken(
+                    self.conf,
+                    shard,
+                    self.resources.clone(),
+                    &failure.to_string(),
+                ))
+            }
+        }
+    }
+
+    /// Makes a tenant and starts to attach it. `None` for a location that is not attached.
+    fn spawn(
+        &self,
+        shard: TenantShardId,
+        location: &LocationConf,
+        mode: SpawnMode,
+    ) -> Option<Arc<Tenant>> {
+        let tenant = Tenant::from_location(self.conf, shard, location, self.resources.clone())?;
+        tenant.spawn_attach(mode);
+        Some(tenant)
+    }
+
+    /// What a slot holds.
+    pub fn get(&self, shard: &TenantShardId) -> Result<Arc<Tenant>, SlotError> {
+        self.slots.get(shard)
+    }
+
+    /// Every slot.
+    pub fn list(&self) -> Result<Vec<(TenantShardId, TenantSlot)>, SlotError> {
+        self.slots.list(None)
+    }
+
+    /// Removes a tenant from this node; its objects stay in remote storage.
+    pub async fn detach(self: &Arc<Self>, shard: TenantShardId) -> Result<(), RemoveTenantError> {
+        let guard = self.slots.acquire(shard, AcquireMode::MustExist)?;
+        self.remove_local(shard, &guard).await?;
+        guard.remove();
+        info!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(), "tenant detached");
+        Ok(())
+    }
+
+    /// Removes a tenant from this node and from remote storage. Deleting what is not there is fine.
+    pub async fn delete(self: &Arc<Self>, shard: TenantShardId) -> Result<(), RemoveTenantError> {
+        let guard = self.slots.acquire(shard, AcquireMode::Any)?;
+        self.remove_local(shard, &guard).await?;
+        // The slot stays taken, so that nobody attaches the tenant in between.
+        self.delete_objects(shard).await?;
+        guard.remove();
+        info!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(), "tenant deleted");
+        Ok(())
+    }
+
+    async fn remove_local(
+        &self,
+        shard: TenantShardId,
+        guard: &SlotGuard<Arc<Tenant>>,
+    ) -> Result<(), RemoveTenantError> {
+        if let Some(tenant) = guard.old() {
+            tenant.shutdown(ShutdownMode::Hard).await;
+        }
+        let path = self.conf.tenant_path(&shard);
+        let rename = tokio::task::spawn_blocking(move || directory::rename_away(&path));
+        let renamed = rename.await.map_err(|_| RemoveTenantError::Cancelled)??;
+        if let Some(temp) = renamed {
+            self.remove_in_background(temp);
+        }
+        Ok(())
+    }
+
+    fn remove_in_background(&self, path: Utf8PathBuf) {
+        let removal = async move {
+            let remove = move || directory::remove_all(&path);
+            match tokio::task::spawn_blocking(remove).await {
+                Ok(outcome) => outcome.map_err(|failure| failure.to_string()),
+                Err(failure) => Err(failure.to_string()),
+            }
+        };
+        let runtime = &self.resources.remote.runtime;
+        self.cleanup.spawn_on(runtime, TaskKind::MgmtRequest, ExitOnError::No, removal);
+    }
+
+    /// Deletes everything under a shard's prefix.
+    async fn delete_objects(&self, shard: TenantShardId) -> Result<(), RemoveTenantError> {
+        let prefix = RemotePath::new(remote_tenant_prefix(&shard))?;
+        let storage = &self.resources.remote.storage;
+        let delete = || async {
+            let listing =
+                storage.list(Some(&prefix), ListMode::NoDelimiter, None, &self.cancel).await?;
+            storage.delete_objects(&listing.keys, &self.cancel).await
+        };
+        let (warn_threshold, max_retries) = DELETE_RETRIES;
+        let what = format!("delete prefix {prefix}");
+        let permanent = RemoteStorageError::is_permanent;
+        let outcome =
+            backoff::retry(delete, permanent, warn_threshold, max_retries, &what, &self.cancel);
+        match outcome.await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(failure)) if failure.is_cancelled() => Err(RemoveTenantError::Cancelled),
+            Some(Err(failure)) => Err(RemoveTenantError::Storage(failure)),
+            None => Err(RemoveTenantError::Cancelled),
+        }
+    }
+
+    /// Stops all tenants, writing what is in memory to remote storage. They stay in the map.
+    pub async fn shutdown(&self) {
+        let slots = self.slots.close();
+        let count = slots.len();
+        let all = join_all(slots.into_iter().map(|(shard, slot)| async move {
+            let tenant = match slot {
+                Slot::Attached(tenant) => Some(tenant),
+                Slot::InProgress(done) => {
+                    done.cancelled().await;
+                    self.slots.get(&shard).ok()
+                }
+            };
+            if let Some(tenant) = tenant {
+                tenant.shutdown(ShutdownMode::FreezeAndFlush).await;
+            }
+        }));
+        tokio::pin!(all);
+        if tokio::time::timeout(QUIET_SHUTDOWN, &mut all).await.is_err() {
+            info!("waiting for tenants to shutdown: {count}");
+            all.await;
+        }
+        self.cleanup.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
