@@ -6,6 +6,7 @@
 pub mod basebackup;
 pub mod config;
 pub mod context;
+pub mod http;
 pub mod ingest;
 pub mod keymap;
 pub mod layers;

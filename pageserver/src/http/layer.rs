@@ -1,0 +1,116 @@
+//! Layers of a timeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use http_server::ApiError;
+use http_server::extract::{PathParams, QueryParams, RequestClaims};
+use layer_format::LayerName;
+use pageserver_api::models::layer::LayerAccessStats;
+use pageserver_api::models::{HistoricLayerInfo, InMemoryLayerInfo, LayerMapInfo};
+
+use crate::context::{DownloadBehavior, RequestContext};
+use crate::layers::Layer;
+use crate::layers::layer::EvictionError;
+use crate::tasks::TaskKind;
+use crate::timeline::Timeline;
+
+use super::State;
+use super::timeline_ops::active_timeline;
+
+/// How long an eviction waits for readers to let go of a layer.
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(120);
+/// What the query parameter `reset` may be.
+const RESETS: [&str; 3] = ["NoReset", "JustTaskKindFlags", "AllStats"];
+
+pub async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    query: QueryParams,
+    claims: RequestClaims,
+) -> Result<Json<LayerMapInfo>, ApiError> {
+    if let Some(reset) = query.get("reset")?.filter(|reset| !RESETS.contains(reset)) {
+        let allowed = RESETS.join(", ");
+        let text = format!("cannot parse query param reset: {reset:?}, expected one of {allowed}");
+        return Err(ApiError::bad_request(text));
+    }
+    let timeline = active_timeline(&state, &path, &claims).await?;
+    Ok(Json(layer_map_info(&timeline)))
+}
+
+fn layer_map_info(timeline: &Timeline) -> LayerMapInfo {
+    let in_memory = timeline.in_memory_layers().into_iter().map(|(lsns, _)| match lsns.end {
+        utils::Lsn::MAX => InMemoryLayerInfo::Open { lsn_start: lsns.start },
+        lsn_end => InMemoryLayerInfo::Frozen { lsn_start: lsns.start, lsn_end },
+    });
+    let mut layers = timeline.layers();
+    layers.sort_by(|a, b| a.name().cmp(b.name()));
+    LayerMapInfo {
+        in_memory_layers: in_memory.collect(),
+        historic_layers: layers.iter().map(describe).collect(),
+    }
+}
+
+fn describe(layer: &Layer) -> HistoricLayerInfo {
+    let layer_file_name = layer.name().to_string();
+    let layer_file_size = layer.metadata().file_size;
+    let remote = !layer.is_resident();
+    let access_stats = LayerAccessStats::default();
+    match layer.name() {
+        LayerName::Delta(delta) => HistoricLayerInfo::Delta {
+            layer_file_name,
+            layer_file_size,
+            lsn_start: delta.lsn_range.start,
+            lsn_end: delta.lsn_range.end,
+            remote,
+            access_stats,
+            l0: delta.is_l0(),
+        },
+        LayerName::Image(image) => HistoricLayerInfo::Image {
+            layer_file_name,
+            layer_file_size,
+            lsn_start: image.lsn,
+            remote,
+            access_stats,
+        },
+    }
+}
+
+pub async fn download(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+) -> Result<Response, ApiError> {
+    let timeline = active_timeline(&state, &path, &claims).await?;
+    let name: LayerName = path.parse("layer_file_name")?;
+    let Some(layer) = timeline.find_layer(&name) else { return Ok(not_found(&timeline, &name)) };
+    let ctx = RequestContext::new(TaskKind::MgmtRequest, DownloadBehavior::Download);
+    layer.get_or_maybe_download(&ctx).await.map_err(ApiError::internal)?;
+    Ok(Json(()).into_response())
+}
+
+pub async fn evict(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+) -> Result<Response, ApiError> {
+    let timeline = active_timeline(&state, &path, &claims).await?;
+    let name: LayerName = path.parse("layer_file_name")?;
+    let Some(layer) = timeline.find_layer(&name) else { return Ok(not_found(&timeline, &name)) };
+    match layer.evict_and_wait(EVICTION_TIMEOUT).await {
+        Ok(()) => Ok(Json(()).into_response()),
+        Err(EvictionError::NotFound | EvictionError::Downloaded | EvictionError::Timeout) => {
+            Ok(StatusCode::NOT_MODIFIED.into_response())
+        }
+    }
+}
+
+fn not_found(timeline: &Timeline, name: &LayerName) -> Response {
+    let text =
+        format!("Layer {}/{}/{name} not found", timeline.tenant_shard_id, timeline.timeline_id);
+    (StatusCode::BAD_REQUEST, Json(text)).into_response()
+}

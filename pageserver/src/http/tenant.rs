@@ -1,0 +1,126 @@
+//! Tenants: list, detail, options, deletion.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract;
+use http_server::ApiError;
+use http_server::extract::{JsonBody, PathParams, QueryParams, RequestClaims};
+use pageserver_api::models::{
+    TenantConfigOverrides, TenantConfigResponse, TenantDetails, TenantInfo,
+};
+use pageserver_api::shard::TenantShardId;
+use serde_json::{Map, Value};
+use utils::TenantId;
+
+use crate::config::LocationConf;
+use crate::tenant::slots::Slot;
+use crate::tenant::{ACTIVE_TENANT_TIMEOUT, Tenant};
+
+use super::{State, auth, errors, tenant_of};
+
+pub async fn list(
+    extract::State(state): extract::State<Arc<State>>,
+    claims: RequestClaims,
+) -> Result<Json<Vec<TenantInfo>>, ApiError> {
+    auth::node(claims.0.as_ref())?;
+    let slots = state.tenants.list().map_err(errors::list_tenants)?;
+    let attached = slots.into_iter().filter_map(|(_, slot)| match slot {
+        Slot::Attached(tenant) => Some(info(&tenant)),
+        Slot::InProgress(_) => None,
+    });
+    Ok(Json(attached.collect()))
+}
+
+pub async fn get(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    query: QueryParams,
+    claims: RequestClaims,
+) -> Result<Json<TenantDetails>, ApiError> {
+    let shard = tenant_of(&path, &claims)?;
+    let tenant = state.tenants.get(&shard).map_err(errors::get_tenant)?;
+    let activate = query.parse::<bool>("activate")?.unwrap_or(true);
+    if cfg!(feature = "testing") && activate {
+        // Best effort: whatever the state is in the end is what is reported.
+        let _ = tenant.wait_active(ACTIVE_TENANT_TIMEOUT).await;
+    }
+    let timelines = tenant.list_timelines();
+    let size = timelines.iter().map(|timeline| timeline.current_physical_size()).sum();
+    let mut ids: Vec<_> = timelines.iter().map(|timeline| timeline.timeline_id).collect();
+    ids.extend(tenant.unloadable_timelines().into_keys());
+    Ok(Json(TenantDetails {
+        tenant_info: TenantInfo { current_physical_size: Some(size), ..info(&tenant) },
+        walredo: None,
+        timelines: ids,
+    }))
+}
+
+fn info(tenant: &Tenant) -> TenantInfo {
+    let state = tenant.state.current();
+    TenantInfo {
+        id: tenant.tenant_shard_id,
+        attachment_status: state.attachment_status(),
+        state,
+        current_physical_size: None,
+        generation: tenant.generation.into_option(),
+    }
+}
+
+pub async fn delete(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+) -> Result<Json<()>, ApiError> {
+    let shard = tenant_of(&path, &claims)?;
+    state.tenants.delete(shard).await.map_err(errors::remove_tenant)?;
+    Ok(Json(()))
+}
+
+pub async fn config(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+) -> Result<Json<TenantConfigResponse>, ApiError> {
+    let shard = tenant_of(&path, &claims)?;
+    let tenant = state.tenants.get(&shard).map_err(errors::get_tenant)?;
+    let conf = tenant.tenant_conf.load();
+    Ok(Json(TenantConfigResponse {
+        tenant_specific_overrides: conf.overrides.clone(),
+        effective_config: conf.effective.clone(),
+    }))
+}
+
+/// Replaces all options of an unsharded tenant.
+pub async fn set_config(
+    extract::State(state): extract::State<Arc<State>>,
+    claims: RequestClaims,
+    JsonBody(mut body): JsonBody<Map<String, Value>>,
+) -> Result<Json<()>, ApiError> {
+    let id = body.remove("tenant_id").unwrap_or(Value::Null);
+    let tenant_id: TenantId = serde_json::from_value(id).map_err(|failure| {
+        ApiError::bad_request(format!("Failed to parse json request: tenant_id: {failure}"))
+    })?;
+    auth::tenant(claims.0.as_ref(), tenant_id)?;
+    TenantConfigOverrides::check_keys(body.keys()).map_err(ApiError::bad_request)?;
+    let options = TenantConfigOverrides::from_json(&body).map_err(ApiError::bad_request)?;
+    let shard = TenantShardId::unsharded(tenant_id);
+    let tenant = state.tenants.get(&shard).map_err(errors::get_tenant)?;
+    tenant.wait_active(ACTIVE_TENANT_TIMEOUT).await.map_err(errors::wait_active)?;
+    let location = LocationConf { tenant_conf: options, ..tenant.location() };
+    state.tenants.reconfigure(&tenant, location).await.map_err(errors::upsert_location)?;
+    Ok(Json(()))
+}
+
+/// Breaks a tenant, for tests.
+pub async fn set_broken(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+) -> Result<Json<()>, ApiError> {
+    let shard = tenant_of(&path, &claims)?;
+    super::require_testing("set state of tenant to broken")?;
+    let tenant = state.tenants.get(&shard).map_err(errors::get_tenant)?;
+    tenant.set_broken("broken from test");
+    Ok(Json(()))
+}
