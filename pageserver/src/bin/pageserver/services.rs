@@ -1,0 +1,201 @@
+//! The services of the process, in the order in which they start and stop.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use pageserver::config::{AuthType, PageServerConf};
+use pageserver::http;
+use pageserver::page_service::{PageService, PageServiceConfig};
+use pageserver::remote::{DeletionQueue, DeletionQueueClient, RemoteResources};
+use pageserver::tasks::{ExitOnError, RuntimeKind, Runtimes, TaskKind, TaskScope};
+use pageserver::tenant::{ReceiverResources, TenantManager, TenantResources};
+use remote_storage::GenericRemoteStorage;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use utils::auth::{JwtAuth, SharedJwtAuth};
+
+/// Environment variable with the token that safekeepers want to see.
+const SAFEKEEPER_TOKEN_VARIABLE: &str = "NEON_AUTH_TOKEN";
+/// Runs of initdb at once.
+const INITDB_CONCURRENCY: usize = 8;
+/// How long a stage of the shutdown may take before the log says so.
+const QUIET_STAGE: Duration = Duration::from_secs(1);
+/// The same for the stage that writes data out.
+const QUIET_TENANTS: Duration = Duration::from_secs(5);
+/// How long pending deletions may delay the shutdown. What is left is garbage, not damage.
+const DELETION_LIMIT: Duration = Duration::from_secs(5);
+
+/// The sockets, bound before anything else happens.
+pub struct Listeners {
+    http: std::net::TcpListener,
+    pg: std::net::TcpListener,
+}
+
+impl Listeners {
+    pub fn bind(conf: &PageServerConf) -> anyhow::Result<Self> {
+        let bind = |what: &str, address: &str| {
+            info!("Starting pageserver {what} handler on {address}");
+            http_server::bind(address)
+                .with_context(|| format!("cannot listen on {address} for {what}"))
+        };
+        Ok(Listeners {
+            http: bind("http", &conf.listen.http_addr)?,
+            pg: bind("pg protocol", &conf.listen.pg_addr)?,
+        })
+    }
+}
+
+/// Everything that runs.
+pub struct Services {
+    page_service: TaskScope,
+    http: TaskScope,
+    background: TaskScope,
+    tenants: Arc<TenantManager>,
+    deletion_queue: DeletionQueueClient,
+}
+
+impl Services {
+    /// Starts everything. Requests are answered when the tenants are known.
+    pub async fn start(
+        conf: &'static PageServerConf,
+        listeners: Listeners,
+        runtimes: &Runtimes,
+        launch_timestamp: String,
+    ) -> anyhow::Result<Self> {
+        let auth = load_keys(conf)?;
+        let storage = open_storage(conf)?;
+        let background = TaskScope::new("background", CancellationToken::new());
+        let (queue, deletion_queue) =
+            DeletionQueue::new(storage.clone(), background.cancellation_token().clone());
+        let runtime = runtimes.handle(RuntimeKind::Background).clone();
+        background.spawn_on(&runtime, TaskKind::RemoteUploadTask, ExitOnError::No, async move {
+            queue.run().await;
+            Ok::<(), std::convert::Infallible>(())
+        });
+        let remote = RemoteResources { storage, deletion_queue: deletion_queue.clone(), runtime };
+        let resources = TenantResources {
+            remote,
+            receiver: ReceiverResources {
+                broker: storage_broker::client::connect(
+                    &conf.wal.broker_endpoint,
+                    conf.wal.broker_keepalive_interval,
+                )?,
+                auth_token: safekeeper_token(),
+                runtime: runtimes.handle(RuntimeKind::WalReceiver).clone(),
+            },
+            warmup: Arc::new(Semaphore::new(conf.limits.concurrent_tenant_warmup)),
+            initdb: Arc::new(Semaphore::new(INITDB_CONCURRENCY)),
+            // Below the number of threads, so that some are left for everything else.
+            background: Arc::new(Semaphore::new((runtimes.worker_threads() * 3 / 4).max(1))),
+        };
+        let tenants =
+            TenantManager::new(conf, resources, background.cancellation_token().child_token());
+        tenants.start().await.context("cannot load the tenants")?;
+
+        let http = TaskScope::new("http", CancellationToken::new());
+        let router = http::router(http::State {
+            conf,
+            tenants: Arc::clone(&tenants),
+            deletion_queue: deletion_queue.clone(),
+            auth: auth.clone(),
+            launch_timestamp,
+        });
+        let (listener, cancel) = (listeners.http, http.cancellation_token().clone());
+        let server = async move {
+            let listener = TcpListener::from_std(listener)?;
+            http_server::serve(listener, router, cancel).await
+        };
+        let runtime = runtimes.handle(RuntimeKind::MgmtRequest);
+        http.spawn_on(runtime, TaskKind::HttpEndpointListener, ExitOnError::Yes, server);
+
+        let page_service = TaskScope::new("page service", CancellationToken::new());
+        let config = PageServiceConfig {
+            auth_type: match conf.auth.pg {
+                AuthType::Trust => postgres_backend::AuthType::Trust,
+                AuthType::NeonJWT => postgres_backend::AuthType::NeonJWT,
+            },
+            auth: auth.map(Arc::new),
+        };
+        let service = PageService::new(Arc::clone(&tenants), config);
+        let (listener, cancel) = (listeners.pg, page_service.cancellation_token().clone());
+        let server = async move { service.serve(TcpListener::from_std(listener)?, cancel).await };
+        let runtime = runtimes.handle(RuntimeKind::ComputeRequest);
+        page_service.spawn_on(runtime, TaskKind::LibpqEndpointListener, ExitOnError::Yes, server);
+        Ok(Services { page_service, http, background, tenants, deletion_queue })
+    }
+
+    /// Stops everything: no new computes, then data to remote storage, then the API, which answers
+    /// as long as there is something to ask.
+    pub async fn shutdown(&self) {
+        stage("shutdown LibpqEndpointListener", QUIET_STAGE, async {
+            self.page_service.cancellation_token().cancel();
+        })
+        .await;
+        stage("shutdown all tenants", QUIET_TENANTS, self.tenants.shutdown()).await;
+        stage("shutdown PageRequestHandlers", QUIET_STAGE, self.page_service.shutdown()).await;
+        stage("shutdown deletion queue", DELETION_LIMIT, async {
+            if tokio::time::timeout(DELETION_LIMIT, self.deletion_queue.flush()).await.is_err() {
+                warn!("pending deletions did not finish; the objects are leaked");
+            }
+        })
+        .await;
+        stage("shutdown http", QUIET_STAGE, self.http.shutdown()).await;
+        stage("shutdown leftovers", QUIET_STAGE, self.background.shutdown()).await;
+    }
+}
+
+/// Runs one stage of the shutdown and says how long it took.
+async fn stage(name: &str, quiet: Duration, work: impl Future<Output = ()>) {
+    let started = Instant::now();
+    tokio::pin!(work);
+    let in_time = tokio::time::timeout(quiet, &mut work).await.is_ok();
+    if !in_time {
+        info!(stage = name, "still waiting, taking longer than expected...");
+        work.await;
+    }
+    let elapsed_ms = started.elapsed().as_millis() as u64;
+    if in_time {
+        info!(stage = name, elapsed_ms, "completed");
+    } else {
+        warn!(stage = name, elapsed_ms, "completed, took longer than expected");
+    }
+}
+
+fn load_keys(conf: &PageServerConf) -> anyhow::Result<Option<SharedJwtAuth>> {
+    info!("Using auth for http API: {:#?}", conf.auth.http);
+    info!("Using auth for pg connections: {:#?}", conf.auth.pg);
+    let Some(path) = &conf.auth.public_key_path else { return Ok(None) };
+    let keys = JwtAuth::from_key_path(path.as_std_path())
+        .with_context(|| format!("cannot load public keys from {path}"))?;
+    Ok(Some(SharedJwtAuth::new(keys)))
+}
+
+/// The token that safekeepers want to see.
+fn safekeeper_token() -> Option<String> {
+    match std::env::var(SAFEKEEPER_TOKEN_VARIABLE) {
+        Ok(token) => {
+            info!("Loaded JWT token for authentication with Safekeeper");
+            Some(token)
+        }
+        Err(_) => {
+            info!("No JWT token for authentication with Safekeeper detected");
+            None
+        }
+    }
+}
+
+fn open_storage(conf: &PageServerConf) -> anyhow::Result<GenericRemoteStorage> {
+    let storage = GenericRemoteStorage::from_config(&conf.remote_storage)
+        .context("cannot open remote storage")?;
+    info!("remote storage: {}", storage.describe());
+    let failures = u32::try_from(conf.limits.test_remote_failures).unwrap_or(u32::MAX);
+    if failures == 0 {
+        return Ok(storage);
+    }
+    warn!("the first {failures} attempts of each remote operation fail, as configured");
+    Ok(storage.with_simulated_failures(failures))
+}
