@@ -203,8 +203,11 @@ impl World {
     fn is_settled(&self, compute: usize) -> bool {
         let Some(database) = &self.computes[compute].database else { return false };
         let end_lsn = database.end_lsn();
-        let flushed =
-            |acceptor: &super::safekeeper::SimulatedAcceptor| acceptor.flush_lsn() == end_lsn;
+        let term = self.computes[compute].proposer.status().term;
+        // A stale tail can end at the same position by chance.
+        let flushed = |acceptor: &super::safekeeper::SimulatedAcceptor| {
+            acceptor.last_log_term() == term && acceptor.flush_lsn() == end_lsn
+        };
         let everywhere = self
             .safekeepers
             .iter()
