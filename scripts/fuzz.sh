@@ -5,6 +5,8 @@ cd "$ROOT"
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 # libFuzzer's instrumentation sits behind an unstable flag that the stable compiler also has.
 export RUSTC_BOOTSTRAP=1
+say "Seeding the corpora with real encodings"
+cargo run --quiet --manifest-path fuzz/Cargo.toml --example seed_corpus -- fuzz/corpus
 for target in $(cargo fuzz list); do
     say "Fuzzing $target for ${FUZZ_SECONDS:-60} s"
     cargo fuzz run --sanitizer none "$target" -- -max_total_time="${FUZZ_SECONDS:-60}" -rss_limit_mb=4096 -print_final_stats=1
