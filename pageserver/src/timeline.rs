@@ -7,6 +7,7 @@
 //! Lock order: the writer's async mutex, then the layer manager's lock, then the upload
 //! queue's. The latter two are never held over I/O or an await.
 
+mod compaction;
 mod create;
 mod error;
 mod flush;
@@ -42,6 +43,7 @@ use crate::layers::{Layer, LayerOwner};
 use crate::remote::RemoteTimelineClient;
 use crate::tasks::TaskScope;
 
+pub use compaction::{CompactFlags, CompactionError};
 pub use create::TimelineParams;
 pub use error::{
     CreateTimelineError, FlushError, GetVectoredError, LoadTimelineError, PageReconstructError,
@@ -55,6 +57,7 @@ pub use state::TimelineState;
 pub use wait::WaitLsnWho;
 pub use write::TimelineWriter;
 
+use compaction::CompactionState;
 use flush::FlushControl;
 use last_record::LastRecord;
 use layer_manager::LayerManager;
@@ -95,6 +98,7 @@ pub struct Timeline {
     flush: FlushControl,
     rel_size_cache: RelSizeCache,
     logical_size: LogicalSize,
+    compaction: tokio::sync::Mutex<CompactionState>,
 }
 
 impl Timeline {

@@ -15,6 +15,9 @@ use crate::block::{BLOCK_SIZE, BlockReader};
 use crate::error::{LayerFileError, LayerFileReason, at};
 use crate::summary::{Summary, VALUES_START};
 
+/// Longest blob header.
+const MAX_HEADER_BYTES: u64 = 4;
+
 /// A value found in an index: what it is for, and its bytes in the file, header included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedBlob<M> {
@@ -29,12 +32,22 @@ pub(crate) fn values_end(summary: &Summary) -> u64 {
     u64::from(summary.index_start_block) * BLOCK_SIZE as u64
 }
 
-/// Offset of the gap before the index cannot be known from the index alone, so the last blob is
-/// bounded by it and trimmed by its header.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Length {
-    Exact,
-    AtMost,
+/// Offset just after the last value, which starts at `offset`. The index does not tell, as the
+/// values are padded to a block; the value's own header does.
+pub(crate) fn last_value_end(
+    blocks: &impl BlockReader,
+    summary: &Summary,
+    offset: u64,
+) -> Result<u64, LayerFileError> {
+    let limit = values_end(summary);
+    let head_end = offset.saturating_add(MAX_HEADER_BYTES).min(limit);
+    let head = read_range(blocks, &(offset..head_end))?;
+    let fail = |error| at(blocks.name(), offset)(LayerFileReason::Blob(error));
+    let end = offset + blob::BlobHeader::parse(&head).map_err(fail)?.total_length() as u64;
+    match end.checked_sub(limit) {
+        None | Some(0) => Ok(end),
+        Some(needed) => Err(fail(blob::BlobError::Truncated { needed: needed as usize })),
+    }
 }
 
 /// Checks that an index entry points into the values.
@@ -56,13 +69,11 @@ pub(crate) fn check_offset(
 /// A failure concerns only the values of one read.
 pub fn read_planned<M>(
     blocks: &impl BlockReader,
-    summary: &Summary,
     mut plan: Vec<PlannedBlob<M>>,
     max_read_bytes: u64,
     mut sink: impl FnMut(M, Result<Bytes, Arc<LayerFileError>>),
 ) {
     plan.sort_by_key(|blob| blob.range.start);
-    let values_end = values_end(summary);
     let mut run: Vec<PlannedBlob<M>> = Vec::new();
     let mut run_range = 0..0;
     for blob in plan {
@@ -71,19 +82,18 @@ pub fn read_planned<M>(
         if !run.is_empty() && adjacent && joined <= max_read_bytes {
             run_range.end = blob.range.end;
         } else {
-            read_run(blocks, std::mem::take(&mut run), run_range, values_end, &mut sink);
+            read_run(blocks, std::mem::take(&mut run), run_range, &mut sink);
             run_range = blob.range.clone();
         }
         run.push(blob);
     }
-    read_run(blocks, run, run_range, values_end, &mut sink);
+    read_run(blocks, run, run_range, &mut sink);
 }
 
 fn read_run<M>(
     blocks: &impl BlockReader,
     run: Vec<PlannedBlob<M>>,
     range: Range<u64>,
-    values_end: u64,
     sink: &mut impl FnMut(M, Result<Bytes, Arc<LayerFileError>>),
 ) {
     if run.is_empty() {
@@ -98,32 +108,14 @@ fn read_run<M>(
         }
         Ok(bytes) => {
             for blob in run {
-                let kind = match blob.range.end == values_end {
-                    true => Length::AtMost,
-                    false => Length::Exact,
-                };
                 let start = (blob.range.start - range.start) as usize;
                 let end = (blob.range.end - range.start) as usize;
-                let value = decode(&bytes.slice(start..end), kind).map_err(|error| {
+                let value = blob::decode(&bytes.slice(start..end)).map_err(|error| {
                     let reason = LayerFileReason::Blob(error);
                     Arc::new(at(blocks.name(), blob.range.start)(reason))
                 });
                 sink(blob.meta, value);
             }
-        }
-    }
-}
-
-fn decode(bytes: &Bytes, length: Length) -> Result<Bytes, blob::BlobError> {
-    match length {
-        Length::Exact => blob::decode(bytes),
-        Length::AtMost => {
-            let header = blob::BlobHeader::parse(bytes)?;
-            let end = header.total_length();
-            if end > bytes.len() {
-                return Err(blob::BlobError::Truncated { needed: end - bytes.len() });
-            }
-            blob::decode(&bytes.slice(..end))
         }
     }
 }

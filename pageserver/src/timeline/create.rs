@@ -115,6 +115,7 @@ impl Timeline {
             latest_gc_cutoff_lsn: AtomicLsn::new(metadata.latest_gc_cutoff_lsn),
             write_state: tokio::sync::Mutex::new(WriteState::new(disk_consistent_lsn)),
             flush: FlushControl::new(),
+            compaction: tokio::sync::Mutex::default(),
             rel_size_cache: RelSizeCache::new(disk_consistent_lsn),
             logical_size: match disk_consistent_lsn.is_valid() {
                 true => LogicalSize::unknown(),

@@ -94,7 +94,7 @@ impl<R: BlockReader> DeltaLayerReader<R> {
         max_read_bytes: u64,
         sink: impl FnMut(DeltaEntry, Result<Bytes, Arc<LayerFileError>>),
     ) {
-        read::read_planned(&self.blocks, &self.summary, plan, max_read_bytes, sink);
+        read::read_planned(&self.blocks, plan, max_read_bytes, sink);
     }
 
     /// Calls `visitor` for each index entry from `start` on, until it returns false. Knowing
@@ -122,7 +122,8 @@ impl<R: BlockReader> DeltaLayerReader<R> {
             }
         }
         if let Some((entry, start)) = pending {
-            visitor(entry, start..read::values_end(&self.summary));
+            let end = read::last_value_end(&self.blocks, &self.summary, start)?;
+            visitor(entry, start..end);
         }
         Ok(())
     }

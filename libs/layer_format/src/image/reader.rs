@@ -57,7 +57,7 @@ impl<R: BlockReader> ImageLayerReader<R> {
         max_read_bytes: u64,
         sink: impl FnMut(Key, Result<Bytes, Arc<LayerFileError>>),
     ) {
-        read::read_planned(&self.blocks, &self.summary, plan, max_read_bytes, sink);
+        read::read_planned(&self.blocks, plan, max_read_bytes, sink);
     }
 
     /// Calls `visitor` for each index entry from `start` on, until it returns false.
@@ -82,7 +82,8 @@ impl<R: BlockReader> ImageLayerReader<R> {
             }
         }
         if let Some((key, start)) = pending {
-            visitor(key, start..read::values_end(&self.summary));
+            let end = read::last_value_end(&self.blocks, &self.summary, start)?;
+            visitor(key, start..end);
         }
         Ok(())
     }

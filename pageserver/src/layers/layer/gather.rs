@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use layer_format::{DeltaEntry, LayerName};
+use layer_format::{DeltaEntry, LayerName, PlannedBlob};
+use pageserver_api::Value;
 use pageserver_api::keyspace::KeySpace;
-use pageserver_api::{Key, Value};
 use utils::Lsn;
 
 use super::file::Reader;
@@ -39,30 +39,24 @@ impl ResidentLayer {
         read.map_err(|source| GatherError { layer: self.layer.name().clone(), source })
     }
 
-    /// Every value of a delta layer: key, LSN, stored length in bytes.
-    pub fn delta_entries_blocking(&self) -> Result<Vec<(DeltaEntry, u64)>, LayerAccessError> {
+    /// What a delta layer holds, in order; nothing for an image layer. Blocks.
+    pub fn delta_entries_blocking(&self) -> Result<Vec<PlannedBlob<DeltaEntry>>, LayerAccessError> {
         match self.file.reader(&self.layer.inner)? {
             Reader::Image(_) => Ok(Vec::new()),
-            Reader::Delta(reader) => {
-                let entries = reader.entries().map_err(load_error)?;
-                let sized = entries.into_iter().map(|e| (e.meta, e.range.end - e.range.start));
-                Ok(sized.collect())
-            }
+            Reader::Delta(reader) => reader.entries().map_err(load_error),
         }
     }
 
-    /// Reads serialised values of a delta layer, in order.
-    pub fn read_delta_range_blocking(
+    /// Reads serialised values of a delta layer. Blocks; the first failure ends it.
+    pub fn read_delta_blocking(
         &self,
-        keys: &Range<Key>,
-        mut sink: impl FnMut(Key, Lsn, bytes::Bytes),
+        plan: Vec<PlannedBlob<DeltaEntry>>,
+        mut sink: impl FnMut(DeltaEntry, bytes::Bytes),
     ) -> Result<(), LayerAccessError> {
         let Reader::Delta(reader) = self.file.reader(&self.layer.inner)? else { return Ok(()) };
         let mut failure = None;
-        let mut plan = reader.entries().map_err(load_error)?;
-        plan.retain(|entry| keys.contains(&entry.meta.key));
         reader.read(plan, self.layer.inner.owner.max_read_bytes, |entry, value| match value {
-            Ok(value) => sink(entry.key, entry.lsn, value),
+            Ok(value) => sink(entry, value),
             Err(error) => failure = Some(error),
         });
         failure.map_or(Ok(()), |error| Err(LayerAccessError::Corrupt(error)))
