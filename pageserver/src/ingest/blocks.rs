@@ -22,27 +22,53 @@ impl WalIngest {
         for reference in &record.blocks {
             let local = self.shard.is_key_local(&Key::rel_block(reference.rel, reference.block));
             // Shard 0 answers for relation sizes, so it follows the blocks of other shards too.
-            if local || self.shard.is_shard_zero() {
-                self.extend_to_block(reference.rel, reference.block, modification).await?;
-            }
-            if local {
+            let is_new = if local || self.shard.is_shard_zero() {
+                self.extend_to_block(reference.rel, reference.block, modification).await?
+            } else {
+                false
+            };
+            if local && is_new && !initialises(reference) {
+                self.put_new_block(record, reference, modification);
+            } else if local {
                 put_block(record, reference, modification)?;
             }
         }
         Ok(())
     }
 
-    /// Makes the relation exist and reach up to the block. Blocks skipped over become zero.
+    /// A record may change a block that was never written, as the first bit of a visibility map
+    /// page is set: its redo begins with zeroes. What the block held before a truncation must
+    /// not come back, so the result is stored whole.
+    fn put_new_block<S: KeyStore>(
+        &self,
+        record: &DecodedRecord,
+        reference: &BlockReference,
+        modification: &mut DatadirModification<'_, S>,
+    ) {
+        let (rel, block, lsn) = (reference.rel, reference.block, modification.lsn());
+        let mut page = ZERO_PAGE;
+        match wal_redo::redo_record(&mut page, rel, block, record, lsn, self.major) {
+            Ok(_) => modification.put_rel_page_image(rel, block, Bytes::copy_from_slice(&page)),
+            // Kept as it is: whoever reads the block is told what could not be applied.
+            Err(_) => {
+                let record = WalRecord::Postgres { will_init: true, record: record.raw.clone() };
+                modification.put_rel_record(rel, block, record);
+            }
+        }
+    }
+
+    /// Makes the relation exist and reach up to the block, and says whether it did not before.
+    /// Blocks skipped over become zero.
     pub(super) async fn extend_to_block<S: KeyStore>(
         &self,
         rel: RelTag,
         block: BlockNumber,
         modification: &mut DatadirModification<'_, S>,
-    ) -> Result<(), IngestErrorKind> {
+    ) -> Result<bool, IngestErrorKind> {
         let lsn = modification.lsn();
         let cached = modification.rel_size_cache().get(rel, lsn);
         if cached.is_some_and(|blocks| block < blocks) {
-            return Ok(());
+            return Ok(false);
         }
         let new_size = block
             .checked_add(1)
@@ -55,7 +81,7 @@ impl WalIngest {
             }
         };
         if block < old_size {
-            return Ok(());
+            return Ok(false);
         }
         modification.extend_relation(rel, new_size).await?;
         for gap in old_size..block {
@@ -63,8 +89,13 @@ impl WalIngest {
                 modification.put_rel_page_image(rel, gap, Bytes::from_static(&ZERO_PAGE));
             }
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// Whether the block's content before the record does not matter.
+fn initialises(reference: &BlockReference) -> bool {
+    reference.will_init || reference.image.as_ref().is_some_and(|image| image.apply)
 }
 
 fn put_block<S: KeyStore>(
@@ -88,7 +119,7 @@ fn put_block<S: KeyStore>(
             modification.put_rel_page_image(reference.rel, reference.block, image);
         }
         _ => {
-            let will_init = reference.will_init || applied_image.is_some();
+            let will_init = initialises(reference);
             let record = WalRecord::Postgres { will_init, record: record.raw.clone() };
             modification.put_rel_record(reference.rel, reference.block, record);
         }
