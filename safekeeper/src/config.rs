@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap::{ArgAction, Parser};
+use remote_storage::RemoteStorageConfig;
 use utils::NodeId;
 
 use crate::durability::Durability;
@@ -61,14 +62,13 @@ pub struct Options {
     /// Fetch missing WAL from peers. Not available in this build; only `false` is accepted.
     #[arg(long, default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
     pub peer_recovery: bool,
-    /// Object storage for WAL, as a TOML inline table. Not available in this build.
+    /// Object storage for WAL, as a TOML inline table such as `{local_path='/wal'}`.
     #[arg(long, value_name = "TOML")]
     pub remote_storage: Option<String>,
-    /// A safekeeper lagging more than this is not elected to archive WAL. Without effect until
-    /// WAL is archived.
+    /// A safekeeper lagging more than this is not elected to archive WAL.
     #[arg(long, default_value_t = 134_217_728, value_name = "BYTES")]
     pub max_offloader_lag: u64,
-    /// Concurrent segment uploads per timeline. Without effect until WAL is archived.
+    /// Concurrent segment uploads per timeline.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub wal_backup_parallel_jobs: usize,
     /// Do not archive WAL even if object storage is given.
@@ -92,10 +92,10 @@ pub struct Options {
     /// Keep WAL that connected pageservers have not received yet.
     #[arg(long)]
     pub walsenders_keep_horizon: bool,
-    /// Accepted and ignored: partial segments are archived whenever WAL is.
+    /// Accepted and ignored: partial segments are not archived in this build.
     #[arg(long)]
     pub partial_backup_enabled: bool,
-    /// Wait before archiving a partial segment. Without effect until WAL is archived.
+    /// Wait before archiving a partial segment. Without effect: they are not archived.
     #[arg(long, default_value = "15m", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub partial_backup_timeout: Duration,
     /// Never publish to the broker on a timer, for tests of discovery.
@@ -110,7 +110,7 @@ pub struct Options {
     /// Changed values in memory are saved after this time.
     #[arg(long, default_value = "300s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub control_file_save_interval: Duration,
-    /// Concurrent uploads of partial segments. Without effect until WAL is archived.
+    /// Concurrent uploads of partial segments. Without effect: they are not archived.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub partial_backup_concurrency: usize,
     /// Print the version and exit.
@@ -143,14 +143,17 @@ pub enum ConfigError {
         /// As given.
         value: String,
     },
-    /// The option needs another one.
-    #[error("option {option} is only useful together with {needs}; give both or neither")]
-    Needs {
-        /// The option given.
-        option: &'static str,
-        /// The one missing.
-        needs: &'static str,
+    /// The object storage is not described in TOML, or not one we know.
+    #[error("option --remote-storage={value}: {source}")]
+    RemoteStorage {
+        /// As given.
+        value: String,
+        /// The cause.
+        source: toml::de::Error,
     },
+    /// Nothing could ever be archived.
+    #[error("option --wal-backup-parallel-jobs=0: at least 1 is needed")]
+    NoUploads,
 }
 
 /// What the daemon runs with.
@@ -184,8 +187,14 @@ pub struct Config {
     pub walsenders_keep_horizon: bool,
     /// Changed values in memory are saved after this time.
     pub control_file_save_interval: Duration,
-    /// Something archives WAL, so WAL not archived yet must stay.
-    pub wal_is_archived: bool,
+    /// Object storage for WAL. With one, WAL not archived yet stays on the local disk.
+    pub remote_storage: Option<RemoteStorageConfig>,
+    /// This safekeeper archives WAL, if elected.
+    pub wal_backup_enabled: bool,
+    /// A safekeeper lagging more than this is not elected to archive WAL.
+    pub max_offloader_lag_bytes: u64,
+    /// Concurrent segment uploads per timeline, at least one.
+    pub wal_backup_parallel_jobs: usize,
 }
 
 impl Options {
@@ -193,6 +202,10 @@ impl Options {
     pub fn into_config(self, id: NodeId, workdir: Utf8PathBuf) -> Result<Config, ConfigError> {
         self.refuse_what_is_not_built()?;
         self.check_addresses()?;
+        let remote_storage = self.parse_remote_storage()?;
+        if self.wal_backup_parallel_jobs == 0 {
+            return Err(ConfigError::NoUploads);
+        }
         let advertise_pg = self.advertise_pg.unwrap_or_else(|| self.listen_pg.clone());
         Ok(Config {
             id,
@@ -209,15 +222,16 @@ impl Options {
             heartbeat_timeout: self.heartbeat_timeout,
             walsenders_keep_horizon: self.walsenders_keep_horizon,
             control_file_save_interval: self.control_file_save_interval,
-            wal_is_archived: false,
+            wal_backup_enabled: remote_storage.is_some() && !self.disable_wal_backup,
+            remote_storage,
+            max_offloader_lag_bytes: self.max_offloader_lag,
+            wal_backup_parallel_jobs: self.wal_backup_parallel_jobs,
         })
     }
 
     fn refuse_what_is_not_built(&self) -> Result<(), ConfigError> {
-        let remote_storage = self.remote_storage.as_ref().is_some_and(|toml| !toml.is_empty());
         let asked = [
             (self.peer_recovery, "--peer-recovery=true", "recovery of WAL from peers"),
-            (remote_storage, "--remote-storage", "archiving WAL to object storage"),
             (self.enable_offload, "--enable-offload", "moving idle timelines to object storage"),
             (self.delete_offloaded_wal, "--delete-offloaded-wal", "deleting moved segments"),
         ];
@@ -225,6 +239,19 @@ impl Options {
             Some((_, option, feature)) => Err(ConfigError::NotBuilt { option, feature }),
             None => Ok(()),
         }
+    }
+
+    fn parse_remote_storage(&self) -> Result<Option<RemoteStorageConfig>, ConfigError> {
+        #[derive(serde::Deserialize)]
+        struct Document {
+            remote_storage: RemoteStorageConfig,
+        }
+        let Some(table) = self.remote_storage.as_deref().filter(|table| !table.is_empty()) else {
+            return Ok(None);
+        };
+        let document: Document = toml::from_str(&format!("remote_storage = {table}"))
+            .map_err(|source| ConfigError::RemoteStorage { value: table.to_owned(), source })?;
+        Ok(Some(document.remote_storage))
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {

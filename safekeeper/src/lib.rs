@@ -4,6 +4,7 @@
 //! and [`control_store`] are the disk, [`wal_service`] and [`http`] the connections, [`broker`]
 //! the exchange with peers, [`timeline`] and [`timelines`] what ties them together.
 
+pub mod archive;
 pub mod auth;
 mod blocking;
 pub mod broker;

@@ -129,6 +129,34 @@ metric! {
     )
 }
 metric! {
+    /// Segments archived.
+    BACKED_UP_SEGMENTS: IntCounter = register_int_counter!(
+        "safekeeper_backed_up_segments_total",
+        "WAL segments uploaded to object storage"
+    )
+}
+metric! {
+    /// Failed attempts to archive.
+    BACKUP_ERRORS: IntCounter = register_int_counter!(
+        "safekeeper_backup_errors_total",
+        "Errors while archiving WAL"
+    )
+}
+metric! {
+    /// Archiving tasks begun.
+    WAL_BACKUP_TASKS_STARTED: IntCounter = register_int_counter!(
+        "safekeeper_wal_backup_tasks_started_total",
+        "Archiving tasks started"
+    )
+}
+metric! {
+    /// Archiving tasks ended.
+    WAL_BACKUP_TASKS_FINISHED: IntCounter = register_int_counter!(
+        "safekeeper_wal_backup_tasks_finished_total",
+        "Archiving tasks finished"
+    )
+}
+metric! {
     /// Feedback messages of pageservers.
     RECEIVED_PS_FEEDBACKS: IntCounter = register_int_counter!(
         "safekeeper_received_ps_feedbacks_total",

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use remote_storage::{GenericRemoteStorage, RemoteStorageError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utils::auth::SharedJwtAuth;
 
+use crate::archive::WalArchive;
 use crate::broker;
 use crate::config::Config;
 use crate::http;
@@ -79,7 +81,8 @@ pub struct Service {
 impl Service {
     /// Loads the timelines and starts to serve. Must run within an async runtime.
     pub fn start(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::Result<Self> {
-        let timelines = Timelines::new(Arc::new(config));
+        let archive = open_archive(&config).context("option --remote-storage")?;
+        let timelines = Timelines::new(Arc::new(config), archive);
         let broker_client = broker::connect(&timelines).context("option --broker-endpoint")?;
         timelines.load_all().context("cannot load timelines")?;
         let cancel = CancellationToken::new();
@@ -156,6 +159,14 @@ impl Service {
         }
         self.tasks.shutdown().await;
     }
+}
+
+/// Also opened with `--disable-wal-backup`: others may have archived what is to be deleted.
+fn open_archive(config: &Config) -> Result<Option<Arc<WalArchive>>, RemoteStorageError> {
+    let Some(remote_storage) = &config.remote_storage else { return Ok(None) };
+    let storage = GenericRemoteStorage::from_config(remote_storage)?;
+    tracing::info!("WAL is archived in {}", storage.describe());
+    Ok(Some(Arc::new(WalArchive::new(storage))))
 }
 
 async fn forget_old_tombstones(timelines: Arc<Timelines>) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ pub mod receivers;
 pub mod senders;
 pub mod state;
 pub mod status;
+pub mod wal_backup;
 pub mod wal_removal;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use wal_quorum::acceptor::PeerInfo;
 use wal_quorum::messages::{AcceptorMessage, ProposerMessage};
 use wal_quorum::storage::StorageError;
 
+use crate::archive::WalArchive;
 use crate::blocking;
 use crate::config::Config;
 use crate::wal_storage::{SegmentDir, WalReader, WalSource};
@@ -53,6 +55,7 @@ pub struct Timeline {
     ttid: TenantTimelineId,
     dir: Utf8PathBuf,
     config: Arc<Config>,
+    archive: Option<Arc<WalArchive>>,
     state: RwLock<SharedState>,
     commit_lsn: watch::Sender<Lsn>,
     flushed: watch::Sender<FlushPosition>,
@@ -61,6 +64,7 @@ pub struct Timeline {
     senders: Arc<WalSenders>,
     receivers: Arc<WalReceivers>,
     active: AtomicBool,
+    archiving: AtomicBool,
     last_removed_segno: AtomicU64,
     cancel: CancellationToken,
     gate: Gate,
@@ -88,12 +92,14 @@ impl Timeline {
         ttid: TenantTimelineId,
         dir: Utf8PathBuf,
         config: Arc<Config>,
+        archive: Option<Arc<WalArchive>>,
         state: SharedState,
     ) -> Arc<Self> {
         Arc::new(Self {
             ttid,
             dir,
             config,
+            archive,
             commit_lsn: watch::Sender::new(state.commit_lsn()),
             flushed: watch::Sender::new(state.flush_position()),
             state: RwLock::new(state),
@@ -101,6 +107,7 @@ impl Timeline {
             senders: WalSenders::new(),
             receivers: WalReceivers::new(),
             active: AtomicBool::new(false),
+            archiving: AtomicBool::new(false),
             last_removed_segno: AtomicU64::new(0),
             cancel: CancellationToken::new(),
             gate: Gate::new(),
@@ -120,6 +127,11 @@ impl Timeline {
     /// What the daemon runs with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its complete segments go, if anywhere.
+    pub fn archive(&self) -> Option<&Arc<WalArchive>> {
+        self.archive.as_ref()
     }
 
     /// Its segment files.
@@ -145,6 +157,11 @@ impl Timeline {
     /// Whether it has a compute or WAL still to hand over; the broker hears of active ones.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Whether this safekeeper archives the timeline's WAL right now.
+    pub fn is_archiving(&self) -> bool {
+        self.archiving.load(Ordering::Relaxed)
     }
 
     /// The highest segment removed since the start of the process.

@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use utils::{TenantId, TenantTimelineId};
 
+use crate::archive::WalArchive;
 use crate::config::Config;
-use crate::timeline::{Timeline, TimelineError};
+use crate::timeline::{SharedState, Timeline, TimelineError};
 
 pub use create::NewTimeline;
 
@@ -35,13 +36,14 @@ struct Map {
 #[derive(Debug)]
 pub struct Timelines {
     config: Arc<Config>,
+    archive: Option<Arc<WalArchive>>,
     map: Mutex<Map>,
 }
 
 impl Timelines {
-    /// None yet.
-    pub fn new(config: Arc<Config>) -> Arc<Self> {
-        Arc::new(Self { config, map: Mutex::default() })
+    /// None yet. Complete segments go to `archive`, if there is one.
+    pub fn new(config: Arc<Config>, archive: Option<Arc<WalArchive>>) -> Arc<Self> {
+        Arc::new(Self { config, archive, map: Mutex::default() })
     }
 
     /// What the daemon runs with.
@@ -82,6 +84,10 @@ impl Timelines {
 
     fn timeline_dir(&self, ttid: TenantTimelineId) -> Utf8PathBuf {
         self.tenant_dir(ttid.tenant_id).join(ttid.timeline_id.to_string())
+    }
+
+    fn wrap(&self, ttid: TenantTimelineId, dir: Utf8PathBuf, state: SharedState) -> Arc<Timeline> {
+        Timeline::new(ttid, dir, self.config.clone(), self.archive.clone(), state)
     }
 
     /// Excludes every other creation, loading and deletion of the same timeline.

@@ -5,26 +5,14 @@ mod common;
 use std::time::Duration;
 
 use common::proposer::MiniProposer;
-use common::{TestSafekeeper, eventually, new_ttid};
+use common::{TestSafekeeper, eventually, new_ttid, start_broker};
 use safekeeper_api::models::SafekeeperTimelineInfo;
 use storage_broker::proto::{
     FilterTenantTimelineId, MessageType, SafekeeperDiscoveryRequest, SubscribeByFilterRequest,
     TypeSubscription, TypedMessage,
 };
-use storage_broker::server::{ChannelSizes, ServerOptions};
 use tokio_stream::StreamExt;
 use utils::{Lsn, NodeId};
-
-async fn start_broker() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let options = ServerOptions {
-        channel_sizes: ChannelSizes::default(),
-        http2_keepalive_interval: Duration::from_secs(5),
-    };
-    tokio::spawn(storage_broker::server::run(listener, options));
-    endpoint
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_learn_of_each_other_and_of_commits() {

@@ -43,7 +43,7 @@ fn peer_recovery_takes_an_explicit_value() {
 
 #[test]
 fn a_feature_that_is_not_built_is_refused_by_name() {
-    for option in ["--remote-storage={local_path='/x'}", "--enable-offload"] {
+    for option in ["--peer-recovery=true", "--enable-offload", "--delete-offloaded-wal"] {
         let error = config(&[option]).unwrap_err().to_string();
         assert!(error.contains(option.split('=').next().unwrap()), "{error}");
     }
@@ -52,6 +52,23 @@ fn a_feature_that_is_not_built_is_refused_by_name() {
 #[test]
 fn partial_backup_enabled_is_accepted() {
     assert!(config(&["--partial-backup-enabled", "--partial-backup-timeout=1s"]).is_ok());
+}
+
+#[test]
+fn wal_is_archived_where_there_is_storage_for_it() {
+    assert!(!config(&[]).unwrap().wal_backup_enabled);
+    assert!(!config(&["--remote-storage="]).unwrap().wal_backup_enabled);
+    let storage = "--remote-storage={local_path='/x'}";
+    assert!(config(&[storage]).unwrap().wal_backup_enabled);
+    let disabled = config(&[storage, "--disable-wal-backup"]).unwrap();
+    assert!(!disabled.wal_backup_enabled && disabled.remote_storage.is_some());
+}
+
+#[test]
+fn unknown_object_storage_is_refused_by_name() {
+    let error = config(&["--remote-storage={floppy='a:'}"]).unwrap_err().to_string();
+    assert!(error.contains("--remote-storage") && error.contains("floppy"), "{error}");
+    assert!(config(&["--wal-backup-parallel-jobs=0"]).is_err());
 }
 
 #[test]

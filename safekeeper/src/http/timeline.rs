@@ -73,9 +73,8 @@ pub(super) async fn delete(
 ) -> Result<Json<TimelineDeleteResult>, ApiError> {
     let ttid = ttid(&path)?;
     permit(claims, ttid.tenant_id)?;
-    // There is no archive yet, so local is all there is; the parameter is still checked.
-    query.parse::<bool>("only_local")?;
-    timelines.delete(ttid).await.map(Json).map_err(api_error)
+    let only_local = query.parse("only_local")?.unwrap_or(false);
+    timelines.delete(ttid, only_local).await.map(Json).map_err(api_error)
 }
 
 pub(super) async fn delete_tenant(
@@ -87,8 +86,8 @@ pub(super) async fn delete_tenant(
 ) -> Result<Json<HashMap<TimelineId, TimelineDeleteResult>>, ApiError> {
     let tenant_id = path.parse("tenant_id")?;
     permit(claims, tenant_id)?;
-    query.parse::<bool>("only_local")?;
-    timelines.delete_tenant(tenant_id).await.map(Json).map_err(api_error)
+    let only_local = query.parse("only_local")?.unwrap_or(false);
+    timelines.delete_tenant(tenant_id, only_local).await.map(Json).map_err(api_error)
 }
 
 pub(super) async fn checkpoint(

@@ -126,8 +126,7 @@ fn values(timeline: &Timeline) -> [Option<f64>; GAUGES.len()] {
         Some(timeline.receivers().count() as f64),
         disk_usage,
         Some(state.acceptor.term() as f64),
-        // Archiving does not exist yet.
-        Some(0.0),
+        Some(f64::from(u8::from(timeline.is_archiving()))),
         Some(effort.written_bytes as f64),
         Some(effort.write_time.as_secs_f64()),
         Some(effort.sync_time.as_secs_f64()),

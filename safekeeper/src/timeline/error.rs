@@ -8,6 +8,7 @@ use utils::{Lsn, TenantTimelineId};
 use wal_quorum::acceptor::AcceptorError;
 use wal_quorum::storage::StorageError;
 
+use crate::archive::ArchiveError;
 use crate::control_store::ControlStoreError;
 use crate::wal_storage::{WalReadError, WalStorageError};
 
@@ -116,6 +117,9 @@ pub enum TimelineError {
         /// The cause.
         source: WalStorageError,
     },
+    /// Archived WAL cannot be deleted.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The consensus refused, or its storage failed.
     #[error(transparent)]
     Acceptor(#[from] AcceptorError),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use super::wal_backup::WalBackup;
 use super::{Timeline, TimelineError, WalResidentTimeline};
 use crate::metrics;
 
@@ -24,6 +25,7 @@ pub fn spawn(timeline: &Arc<Timeline>) -> Result<(), TimelineError> {
         version: timeline.watch_version(),
         num_computes: timeline.receivers().subscribe_count(),
         timeline: timeline.resident()?,
+        backup: WalBackup::default(),
     };
     tokio::spawn(manager.run().instrument(span));
     Ok(())
@@ -33,6 +35,7 @@ struct Manager {
     timeline: WalResidentTimeline,
     version: watch::Receiver<u64>,
     num_computes: watch::Receiver<usize>,
+    backup: WalBackup,
 }
 
 impl Manager {
@@ -41,7 +44,8 @@ impl Manager {
         loop {
             metrics::MANAGER_ITERATIONS.inc();
             self.version.borrow_and_update();
-            self.update_activity().await;
+            let backup_required = self.update_backup().await;
+            self.update_activity(backup_required).await;
             let wake_up = self.save_control_file().await;
             self.remove_wal().await;
             // Everything awaited here is cancel safe: watches, sleeps and a token.
@@ -52,6 +56,16 @@ impl Manager {
             }
         }
         self.timeline.active.store(false, Ordering::Relaxed);
+        self.backup.stop().await;
+        self.timeline.archiving.store(false, Ordering::Relaxed);
+    }
+
+    /// Starts or stops archiving; returns whether there is something to archive.
+    async fn update_backup(&mut self) -> bool {
+        let required = self.timeline.backup_required().await;
+        self.backup.update(&self.timeline, required).await;
+        self.timeline.archiving.store(self.backup.is_running(), Ordering::Relaxed);
+        required
     }
 
     /// Waits for a change of the state or of the number of computes. The senders live in the
@@ -64,14 +78,14 @@ impl Manager {
         }
     }
 
-    async fn update_activity(&self) {
+    async fn update_activity(&self, backup_required: bool) {
         let num_computes = self.timeline.receivers().count();
         let (remote_consistent_lsn, commit_lsn) = {
             let state = self.timeline.read().await;
             let memory = state.acceptor.state().memory;
             (memory.remote_consistent_lsn, memory.commit_lsn)
         };
-        let active = num_computes > 0 || remote_consistent_lsn < commit_lsn;
+        let active = backup_required || num_computes > 0 || remote_consistent_lsn < commit_lsn;
         if self.timeline.active.swap(active, Ordering::Relaxed) != active {
             metrics::MANAGER_ACTIVE_CHANGES.inc();
             tracing::info!(

@@ -1,9 +1,9 @@
 //! Removing WAL that nobody needs any more.
 //!
 //! Everybody who may still need a segment bounds the horizon: pageservers by what they have in
-//! object storage, the other safekeepers by what all of them have, a restart of this one by its
-//! commit position, and the archive when there is one (docs/decisions). Persisted values are
-//! used, so that what is removed is no surprise after a restart.
+//! object storage, a restart of this one by its commit position, and the archive by what it has;
+//! without an archive the other safekeepers by what all of them have (docs/decisions). Persisted
+//! values are used, so that what is removed is no surprise after a restart.
 
 use utils::Lsn;
 
@@ -17,7 +17,8 @@ pub fn horizon(state: &SharedState, wal_is_archived: bool, laggard: Option<Lsn>)
     let persistent = state.acceptor.state().persistent();
     let bounds = [
         Some(persistent.remote_consistent_lsn),
-        Some(persistent.peer_horizon_lsn),
+        // A safekeeper that lags behind can be refilled from the archive, if there is one.
+        (!wal_is_archived).then_some(persistent.peer_horizon_lsn),
         Some(persistent.commit_lsn),
         Some(state.flush_lsn()),
         wal_is_archived.then_some(persistent.backup_lsn),
@@ -31,7 +32,7 @@ impl Timeline {
     pub async fn removable_segno(&self) -> Option<u64> {
         let keep_for_pageservers = self.config.walsenders_keep_horizon;
         let laggard = keep_for_pageservers.then(|| self.senders.laggard_lsn()).flatten();
-        let horizon = horizon(&*self.read().await, self.config.wal_is_archived, laggard);
+        let horizon = horizon(&*self.read().await, self.config.remote_storage.is_some(), laggard);
         segno(horizon).checked_sub(1).filter(|last| *last > self.last_removed_segno())
     }
 

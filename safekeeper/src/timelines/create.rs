@@ -54,7 +54,7 @@ impl Timelines {
         check(&new)?;
         let state = blocking::run(|| self.create_on_disk(&new))?;
         let dir = self.timeline_dir(new.ttid);
-        let timeline = Timeline::new(new.ttid, dir, self.config.clone(), state);
+        let timeline = self.wrap(new.ttid, dir, state);
         manager::spawn(&timeline)?;
         self.lock().timelines.insert(new.ttid, timeline.clone());
         tracing::info!("created timeline {}", new.ttid);

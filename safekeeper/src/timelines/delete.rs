@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use safekeeper_api::models::TimelineDeleteResult;
+use tokio_util::sync::CancellationToken;
 use utils::{TenantId, TenantTimelineId, TimelineId};
 
 use super::Timelines;
@@ -12,10 +13,12 @@ use crate::blocking;
 use crate::timeline::TimelineError;
 
 impl Timelines {
-    /// Deletes a timeline; unknown ones succeed. Ends everything that runs on it first.
+    /// Deletes a timeline; unknown ones succeed. Ends everything that runs on it first. Its
+    /// archived WAL goes too, unless `only_local`.
     pub async fn delete(
         &self,
         ttid: TenantTimelineId,
+        only_local: bool,
     ) -> Result<TimelineDeleteResult, TimelineError> {
         let _exclusive = self.exclusive(ttid).await;
         if self.lock().tombstones.contains_key(&ttid) {
@@ -26,6 +29,9 @@ impl Timelines {
         let was_active = loaded.as_ref().is_some_and(|timeline| timeline.is_active());
         if let Some(timeline) = &loaded {
             timeline.shutdown().await;
+        }
+        if let (Some(archive), false) = (&self.archive, only_local || loaded.is_none()) {
+            archive.delete_timeline(ttid, &CancellationToken::new()).await?;
         }
         let dir_existed = blocking::run(|| self.remove_timeline_dir(ttid))?;
         let mut map = self.lock();
@@ -48,6 +54,7 @@ impl Timelines {
     pub async fn delete_tenant(
         &self,
         tenant_id: TenantId,
+        only_local: bool,
     ) -> Result<HashMap<TimelineId, TimelineDeleteResult>, TimelineError> {
         let ttids: Vec<_> = {
             let map = self.lock();
@@ -56,7 +63,7 @@ impl Timelines {
         let mut deleted = HashMap::new();
         let mut failure = None;
         for ttid in ttids {
-            match self.delete(ttid).await {
+            match self.delete(ttid, only_local).await {
                 Ok(result) => {
                     deleted.insert(ttid.timeline_id, result);
                 }

@@ -6,7 +6,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use utils::{TenantId, TenantTimelineId, TimelineId};
@@ -15,7 +14,7 @@ use super::Timelines;
 use super::create::{CREATING_SUFFIX, remove_dir_if_exists};
 use crate::control_store::{self, CONTROL_FILE_NAME};
 use crate::timeline::state::SharedState;
-use crate::timeline::{Timeline, TimelineError, manager};
+use crate::timeline::{TimelineError, manager};
 use crate::wal_storage::SegmentDir;
 
 impl Timelines {
@@ -46,7 +45,7 @@ impl Timelines {
         }
         let segments = SegmentDir::new(&dir, self.config.durability);
         let state = SharedState::open(segments, control_file, self.config.id)?;
-        let timeline: Arc<Timeline> = Timeline::new(ttid, dir, self.config.clone(), state);
+        let timeline = self.wrap(ttid, dir, state);
         manager::spawn(&timeline)?;
         self.lock().timelines.insert(ttid, timeline);
         Ok(())

@@ -20,7 +20,7 @@ impl TestNode {
     fn timelines(&self) -> Arc<Timelines> {
         let workdir = Utf8PathBuf::from_path_buf(self.dir.path().to_owned()).unwrap();
         let config = Options::parse_from(["safekeeper"]).into_config(NodeId(1), workdir).unwrap();
-        Timelines::new(Arc::new(config))
+        Timelines::new(Arc::new(config), None)
     }
 
     fn loaded(&self) -> Arc<Timelines> {
@@ -117,9 +117,9 @@ async fn a_deleted_timeline_is_not_brought_back() {
     let timelines = node.timelines();
     let new = new_timeline();
     timelines.get_or_create(new).await.unwrap();
-    assert!(timelines.delete(new.ttid).await.unwrap().dir_existed);
+    assert!(timelines.delete(new.ttid, false).await.unwrap().dir_existed);
     assert!(!timelines.timeline_dir(new.ttid).exists());
-    assert!(!timelines.delete(new.ttid).await.unwrap().dir_existed);
+    assert!(!timelines.delete(new.ttid, false).await.unwrap().dir_existed);
     let error = timelines.get_or_create(new).await.unwrap_err().to_string();
     assert!(error.ends_with("is deleted, refusing to recreate"), "{error}");
 }
@@ -127,7 +127,7 @@ async fn a_deleted_timeline_is_not_brought_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_an_unknown_timeline_succeeds() {
     let node = TestNode::new();
-    let deleted = node.timelines().delete(new_timeline().ttid).await.unwrap();
+    let deleted = node.timelines().delete(new_timeline().ttid, false).await.unwrap();
     assert!(!deleted.dir_existed && !deleted.was_active);
 }
 
@@ -138,11 +138,11 @@ async fn deleting_a_tenant_spares_other_tenants() {
     let (doomed, spared) = (new_timeline(), new_timeline());
     timelines.get_or_create(doomed).await.unwrap();
     timelines.get_or_create(spared).await.unwrap();
-    let deleted = timelines.delete_tenant(doomed.ttid.tenant_id).await.unwrap();
+    let deleted = timelines.delete_tenant(doomed.ttid.tenant_id, false).await.unwrap();
     assert!(deleted[&doomed.ttid.timeline_id].dir_existed);
     assert!(!timelines.tenant_dir(doomed.ttid.tenant_id).exists());
     assert!(timelines.get(spared.ttid).is_ok());
-    assert!(timelines.delete_tenant(doomed.ttid.tenant_id).await.unwrap().is_empty());
+    assert!(timelines.delete_tenant(doomed.ttid.tenant_id, false).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

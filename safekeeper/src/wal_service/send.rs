@@ -24,7 +24,7 @@ use super::traffic::Traffic;
 use crate::blocking;
 use crate::timeline::senders::WalSenderGuard;
 use crate::timeline::{FlushPosition, Timeline, TimelineError, WalResidentTimeline};
-use crate::wal_storage::{WalReader, segment_start, segno};
+use crate::wal_storage::{WalReadError, WalReader, segment_start, segno};
 
 /// Most WAL bytes in one message.
 const MAX_CHUNK_BYTES: u64 = 16 * XLOG_BLCKSZ;
@@ -239,7 +239,7 @@ impl WalSender<'_> {
     /// meanwhile, so that no other leader can replace them.
     async fn read_chunk(&mut self, length: usize) -> Result<(), CopyStreamEnd> {
         let timeline: &Timeline = self.timeline;
-        let _unchanged = match &self.end {
+        let unchanged = match &self.end {
             End::Committed(_) => None,
             End::Durable { term: requested, .. } => {
                 let state = timeline.read().await;
@@ -255,16 +255,46 @@ impl WalSender<'_> {
         timeline.check_usable().map_err(stream_error)?;
         let header_length = self.buffer.len();
         self.buffer.put_bytes(0, length);
+        let rest = self.read_local(header_length)?;
+        // What is archived is committed, so it stays the same whoever leads.
+        drop(unchanged);
+        self.read_archived(rest).await
+    }
+
+    /// Fills the buffer from `filled` on from the local disk, and returns how far it got: not to
+    /// the end if a segment is not there but may be in the archive.
+    fn read_local(&mut self, mut filled: usize) -> Result<usize, CopyStreamEnd> {
         let (wal, buffer) = (&mut self.wal, &mut self.buffer);
-        let read = blocking::run(|| {
-            let mut rest = buffer.get_mut(header_length..).unwrap_or_default();
-            while !rest.is_empty() {
-                let count = wal.read(rest)?;
-                rest = rest.get_mut(count..).unwrap_or_default();
+        let archived = self.timeline.archive().is_some();
+        blocking::run(|| {
+            loop {
+                let rest = buffer.get_mut(filled..).unwrap_or_default();
+                if rest.is_empty() {
+                    return Ok(filled);
+                }
+                match wal.read(rest) {
+                    Ok(count) => filled += count,
+                    Err(WalReadError::SegmentNotFound { .. }) if archived => return Ok(filled),
+                    Err(error) => return Err(stream_error(error)),
+                }
             }
-            Ok::<_, crate::wal_storage::WalReadError>(())
-        });
-        read.map_err(stream_error)
+        })
+    }
+
+    /// Fills the buffer from `filled` on from the archive.
+    async fn read_archived(&mut self, filled: usize) -> Result<(), CopyStreamEnd> {
+        let missing = self.buffer.len() - filled;
+        let Some(archive) = self.timeline.archive().filter(|_| missing > 0) else {
+            return Ok(());
+        };
+        let position = self.wal.position();
+        let cancel = self.timeline.cancellation();
+        let read = archive.read(self.timeline.ttid(), position, missing, cancel).await;
+        let bytes = read.map_err(stream_error)?;
+        self.buffer.truncate(filled);
+        self.buffer.extend_from_slice(&bytes);
+        self.wal.skip(bytes.len());
+        Ok(())
     }
 
     async fn send(&mut self, writer: &mut BackendWriter) -> Result<(), CopyStreamEnd> {

@@ -114,6 +114,11 @@ impl WalReader {
         self.position
     }
 
+    /// Goes on after bytes that the caller got from elsewhere.
+    pub fn skip(&mut self, bytes: usize) {
+        self.position = self.position + bytes as u64;
+    }
+
     /// Fills the front of `buffer`, within one segment, and returns how much it filled: at least
     /// one byte unless `buffer` is empty.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, WalReadError> {

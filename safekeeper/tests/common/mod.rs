@@ -16,6 +16,7 @@ use safekeeper::config::Options;
 use safekeeper::service::{AuthKeys, Listeners, Service};
 use safekeeper_api::client::Client;
 use safekeeper_api::models::TimelineStatus;
+use storage_broker::server::{ChannelSizes, ServerOptions};
 use utils::{NodeId, TenantId, TenantTimelineId, TimelineId};
 
 /// Nobody listens there.
@@ -125,6 +126,18 @@ fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// A broker in this process; its endpoint.
+pub async fn start_broker() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let options = ServerOptions {
+        channel_sizes: ChannelSizes::default(),
+        http2_keepalive_interval: Duration::from_secs(5),
+    };
+    tokio::spawn(storage_broker::server::run(listener, options));
+    endpoint
 }
 
 /// Polls until `condition` holds; panics with `what` after 20 seconds.

@@ -42,6 +42,11 @@ fn wal_that_is_archived_waits_for_the_archive() {
 }
 
 #[test]
+fn with_an_archive_a_dead_peer_does_not_pin_wal() {
+    check(&state(5, 1, 7, 6), true, None, 5);
+}
+
+#[test]
 fn connected_pageservers_can_bound_removal() {
     check(&state(5, 6, 7, 9), false, Some(3), 3);
 }
