@@ -16,13 +16,18 @@ mod btree;
 pub mod consistency;
 mod error;
 mod generic;
+mod gin;
+mod gist;
+mod hash;
 mod heap;
 pub mod image;
+mod index_tuple;
 mod item_pointer;
 mod page;
 mod reader;
 mod rmgr;
 mod sequence;
+mod spgist;
 mod target;
 
 pub use error::{RedoError, RedoFailure};
@@ -80,6 +85,7 @@ fn redo_reference(page: &mut Page, target: &Target) -> Result<Outcome, RedoFailu
         image::restore_into(image, page.bytes_mut())?;
         if !page.is_new() {
             page.set_lsn(target.end_lsn)?;
+            rmgr::after_restore(page, target)?;
         }
         return Ok(Outcome::Restored);
     }

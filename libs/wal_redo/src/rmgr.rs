@@ -5,13 +5,17 @@ use postgres_ffi::ForkNumber;
 use crate::error::RedoFailure;
 use crate::page::Page;
 use crate::target::{Stamp, Target};
-use crate::{brin, btree, generic, heap, sequence};
+use crate::{brin, btree, generic, gin, gist, hash, heap, sequence, spgist};
 
 pub(crate) const XLOG: u8 = 0;
 pub(crate) const HEAP2: u8 = 9;
 pub(crate) const HEAP: u8 = 10;
 pub(crate) const BTREE: u8 = 11;
+pub(crate) const HASH: u8 = 12;
+pub(crate) const GIN: u8 = 13;
+pub(crate) const GIST: u8 = 14;
 pub(crate) const SEQUENCE: u8 = 15;
+pub(crate) const SPGIST: u8 = 16;
 pub(crate) const BRIN: u8 = 17;
 pub(crate) const GENERIC: u8 = 20;
 
@@ -55,10 +59,23 @@ pub(crate) fn redo(page: &mut Page, target: &Target) -> Result<Stamp, RedoFailur
         HEAP2 => heap::redo_heap2(page, target),
         HEAP => heap::redo_heap(page, target),
         BTREE => btree::redo(page, target),
+        HASH => hash::redo(page, target),
+        GIN => gin::redo(page, target),
+        GIST => gist::redo(page, target),
         SEQUENCE => sequence::redo(page, target),
+        SPGIST => spgist::redo(page, target),
         BRIN => brin::redo(page, target),
         GENERIC => generic::redo(page, target),
         _ => Err(RedoFailure::Unsupported),
+    }
+}
+
+/// What some actions do even to a page that was just restored from its image.
+pub(crate) fn after_restore(page: &mut Page, target: &Target) -> Result<(), RedoFailure> {
+    match target.record.rmid {
+        HASH => hash::after_restore(page, target),
+        GIST => gist::after_restore(page, target),
+        _ => Ok(()),
     }
 }
 

@@ -1,15 +1,14 @@
 //! What each resource manager's pages may differ in.
 
-use postgres_ffi::BlockNumber;
+use postgres_ffi::{BLCKSZ, BlockNumber};
 
-use crate::brin;
-use crate::btree;
 use crate::error::RedoFailure;
 use crate::heap::tuple::{HeapTuple, XMAX_COMMITTED, XMAX_INVALID, XMIN_FROZEN};
 use crate::item_pointer::ItemPointer;
 use crate::page::{
     ALL_VISIBLE, HAS_FREE_LINES, HEADER_BYTES, ItemState, LinePointer, Page, max_align,
 };
+use crate::{brin, btree, gin, gist, hash};
 
 /// pd_flags: an update found no room (a hint).
 const PAGE_FULL: u16 = 0x0002;
@@ -86,6 +85,60 @@ pub(super) fn brin(page: &mut Page) -> Result<(), RedoFailure> {
     }
     let flags = page.u16(special + brin::FLAGS_AT)?;
     page.set_u16(special + brin::FLAGS_AT, flags & !brin::EVACUATE)
+}
+
+pub(super) fn hash(page: &mut Page) -> Result<(), RedoFailure> {
+    page.clear_lsn_and_checksum()?;
+    hints(page)?;
+    unused_space(page)?;
+    let special = page.special(hash::SPECIAL_BYTES)?;
+    let flags = page.u16(special + hash::FLAGS_AT)?;
+    match flags & hash::PAGE_TYPE {
+        0 => return content(page),
+        hash::BUCKET | hash::OVERFLOW => line_pointer_states(page)?,
+        _ => {}
+    }
+    page.set_u16(special + hash::FLAGS_AT, flags & !hash::HAS_DEAD_TUPLES)
+}
+
+pub(super) fn gin(page: &mut Page) -> Result<(), RedoFailure> {
+    page.clear_lsn_and_checksum()?;
+    hints(page)?;
+    let special = page.special(gin::SPECIAL_BYTES)?;
+    if page.u16(special + gin::FLAGS_AT)? & gin::DELETED != 0 {
+        content(page)
+    } else if page.bounds()?.lower > HEADER_BYTES {
+        unused_space(page)
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn gist(page: &mut Page) -> Result<(), RedoFailure> {
+    page.clear_lsn_and_checksum()?;
+    hints(page)?;
+    unused_space(page)?;
+    let special = page.special(gist::SPECIAL_BYTES)?;
+    page.set_u64(special + gist::NSN_AT, 0)?;
+    let flags = page.u16(special + gist::FLAGS_AT)?;
+    if flags & gist::LEAF != 0 {
+        line_pointer_states(page)?;
+    }
+    let masked = flags & !gist::HAS_GARBAGE | gist::FOLLOW_RIGHT;
+    page.set_u16(special + gist::FLAGS_AT, masked)
+}
+
+pub(super) fn spgist(page: &mut Page) -> Result<(), RedoFailure> {
+    page.clear_lsn_and_checksum()?;
+    hints(page)?;
+    unused_space(page)
+}
+
+/// Everything after the header, and where the header says that it lies.
+fn content(page: &mut Page) -> Result<(), RedoFailure> {
+    page.slice_mut(HEADER_BYTES, BLCKSZ - HEADER_BYTES)?.fill(0);
+    page.set_lower(0)?;
+    page.set_upper(0)
 }
 
 /// Members of the page header that readers set without logging.

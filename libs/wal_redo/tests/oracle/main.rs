@@ -21,11 +21,12 @@ fn check(major: PgMajor) -> Result<()> {
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle");
     server.run_script(&scripts.join("workload.sql"))?;
+    server.run_script(&scripts.join("indexes.sql"))?;
     server.run_concurrent_updates(&scripts)?;
     let data_directory = server.stop().context("stopping the server")?;
     let checker = wal_directory::check(&data_directory.path().join("data/pg_wal"), major)?;
     println!("{}", checker.coverage());
-    let shown: Vec<_> = checker.mismatches().iter().take(20).map(|m| m.to_string()).collect();
+    let shown: Vec<_> = checker.mismatches().iter().take(20).map(ToString::to_string).collect();
     assert!(shown.is_empty(), "pages differ from the server's:\n{}", shown.join("\n"));
     let verified: u64 = checker.counts().values().map(|counts| counts.verified).sum();
     assert!(verified > 10_000, "only {verified} pages were verified");
