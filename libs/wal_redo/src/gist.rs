@@ -22,7 +22,8 @@ const PAGE_ID: u16 = 0xFF81;
 
 pub(crate) const LEAF: u16 = 0x01;
 const DELETED: u16 = 0x02;
-const TUPLES_DELETED: u16 = 0x04;
+/// Tuples were deleted since the page was made. Nothing reads it.
+pub(crate) const TUPLES_DELETED: u16 = 0x04;
 pub(crate) const FOLLOW_RIGHT: u16 = 0x08;
 pub(crate) const HAS_GARBAGE: u16 = 0x10;
 
