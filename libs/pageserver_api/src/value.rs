@@ -154,13 +154,15 @@ impl Value {
     /// [`Value::will_init`] of serialised bytes, without decoding them.
     pub fn encoded_will_init(bytes: &[u8]) -> Result<bool, ValueDecodeError> {
         let truncated = |needed| ValueDecodeError::Truncated { what: "value head", needed };
-        let head: &[u8; 12] = bytes.first_chunk().ok_or_else(|| truncated(12 - bytes.len()))?;
-        let word =
-            |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        match (word(0), word(4)) {
+        let word = |at: usize| {
+            let word = bytes.get(at..).and_then(<[u8]>::first_chunk);
+            word.map(|word| u32::from_be_bytes(*word))
+                .ok_or_else(|| truncated(at + 4 - bytes.len()))
+        };
+        match (word(0)?, word(4)?) {
             (0, _) => Ok(true),
             (1, 0) if bytes.len() < 17 => Err(truncated(17 - bytes.len())),
-            (1, 0) => Ok(head[8] == 1),
+            (1, 0) => Ok(bytes.get(8) == Some(&1)),
             _ => Ok(false),
         }
     }

@@ -11,6 +11,15 @@ fn check(value: Value, hex_bytes: &str) {
 }
 
 #[test]
+fn the_shortest_record_says_whether_it_initialises() {
+    let record =
+        WalRecord::ClearVisibilityMapFlags { new_heap_block: None, old_heap_block: None, flags: 0 };
+    let bytes = Value::WalRecord(record).to_bytes();
+    assert_eq!(bytes.len(), 11);
+    assert_eq!(Value::encoded_will_init(&bytes), Ok(false));
+}
+
+#[test]
 fn image_bytes() {
     let image = Value::Image(Bytes::from_static(&[0xaa, 0xbb, 0xcc]));
     check(image, "00000000 0000000000000003 aabbcc");
