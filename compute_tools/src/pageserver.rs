@@ -10,6 +10,12 @@ use utils::{Lsn, TenantTimelineId};
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A line in the log this often while waiting.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// Attempts to get an answer, while the pageserver restarts or a tenant is being attached.
+const MAX_ATTEMPTS: u32 = 10;
+/// Attempts when the pageserver does answer, but with an error.
+const MAX_REFUSALS: u32 = 3;
+/// First wait between attempts; each following one is half as long again.
+const FIRST_RETRY_WAIT: Duration = Duration::from_millis(500);
 
 /// The pageserver did not answer as needed.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +92,21 @@ impl Pageserver {
 
     /// Where the timeline ends.
     pub async fn last_record(&self) -> Result<LastRecord, PageserverError> {
+        self.retry(|| async { self.last_record_of(&mut None).await }).await
+    }
+
+    /// As [`Self::last_record`], once, on a session that is kept while it works.
+    async fn last_record_of(
+        &self,
+        session: &mut Option<Client>,
+    ) -> Result<LastRecord, PageserverError> {
         let command = self.command("get_last_record_rlsn");
-        let row = self.ask(&command).await?;
+        let mut client = match session.take() {
+            Some(client) => client,
+            None => self.connect(&command).await?,
+        };
+        let row = self.ask(&mut client, &command).await?;
+        *session = Some(client);
         Ok(LastRecord {
             last_lsn: self.lsn(&command, &row, "last_lsn")?,
             prev_lsn: self.lsn(&command, &row, "prev_lsn")?,
@@ -97,19 +116,25 @@ impl Pageserver {
     /// Where the last checkpoint is.
     pub async fn last_checkpoint(&self) -> Result<LastCheckpoint, PageserverError> {
         let command = self.command("get_checkpoint");
-        let row = self.ask(&command).await?;
-        Ok(LastCheckpoint {
-            redo_lsn: self.lsn(&command, &row, "redo")?,
-            last_lsn: self.lsn(&command, &row, "last_lsn")?,
+        let command = command.as_str();
+        self.retry(|| async move {
+            let row = self.ask(&mut self.connect(command).await?, command).await?;
+            Ok(LastCheckpoint {
+                redo_lsn: self.lsn(command, &row, "redo")?,
+                last_lsn: self.lsn(command, &row, "last_lsn")?,
+            })
         })
+        .await
     }
 
     /// Waits until the pageserver has ingested everything up to `agreed`. A pageserver that is
     /// not there yet or restarting is waited for as well.
     pub async fn wait_for(&self, agreed: Lsn) -> Result<LastRecord, PageserverError> {
         let mut last_report = tokio::time::Instant::now();
+        let mut session = None;
+        let mut refusals = 0;
         loop {
-            let outcome = self.last_record().await;
+            let outcome = self.last_record_of(&mut session).await;
             let waiting_for = match outcome {
                 Ok(last) if last.last_lsn == agreed => return Ok(last),
                 Ok(last) if last.last_lsn > agreed => {
@@ -122,6 +147,11 @@ impl Pageserver {
                 }
                 Ok(last) => format!("it is at {}", last.last_lsn),
                 Err(error) if error.is_transient() => error.to_string(),
+                Err(error) if refusals < MAX_ATTEMPTS => {
+                    refusals += 1;
+                    tokio::time::sleep(FIRST_RETRY_WAIT).await;
+                    error.to_string()
+                }
                 Err(error) => return Err(error),
             };
             if last_report.elapsed() >= REPORT_INTERVAL {
@@ -146,8 +176,35 @@ impl Pageserver {
     /// The bootable backup at `lsn`; `prev` may be invalid, which means unknown.
     pub async fn fullbackup(&self, lsn: Lsn, prev: Lsn) -> Result<CopyOut, PageserverError> {
         let command = format!("{} {lsn} {prev}", self.command("fullbackup"));
-        let client = self.connect(&command).await?;
-        client.copy_out(&command).await.map_err(|source| self.failed(&command, source))
+        let command = command.as_str();
+        self.retry(|| async move {
+            let client = self.connect(command).await?;
+            client.copy_out(command).await.map_err(|source| self.failed(command, source))
+        })
+        .await
+    }
+
+    /// Asks again after failures that may pass.
+    async fn retry<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, PageserverError>
+    where
+        F: Future<Output = Result<T, PageserverError>>,
+    {
+        let mut wait = FIRST_RETRY_WAIT;
+        let mut number = 0;
+        loop {
+            number += 1;
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let limit = if error.is_transient() { MAX_ATTEMPTS } else { MAX_REFUSALS };
+            if number >= limit {
+                return Err(error);
+            }
+            tracing::warn!("{error}; asking again in {wait:?}");
+            tokio::time::sleep(wait).await;
+            wait = wait.mul_f64(1.5);
+        }
     }
 
     fn command(&self, verb: &str) -> String {
@@ -158,8 +215,7 @@ impl Pageserver {
         self.options.connect().await.map_err(|source| self.failed(command, source))
     }
 
-    async fn ask(&self, command: &str) -> Result<Row, PageserverError> {
-        let mut client = self.connect(command).await?;
+    async fn ask(&self, client: &mut Client, command: &str) -> Result<Row, PageserverError> {
         let rows = client.simple_query(command).await;
         let rows = rows.map_err(|source| self.failed(command, source))?;
         rows.into_iter().next().ok_or_else(|| PageserverError::Answer {

@@ -68,13 +68,13 @@ impl Error {
     }
 
     /// Whether a new attempt may succeed without anybody changing anything: the server was
-    /// unreachable, went away or is still starting.
+    /// unreachable, went away, is still starting or has no session to spare.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Io(_) | Self::Closed => true,
             Self::Server(report) => {
-                // Classes 08 (connection) and 57P (operator intervention, starting up).
-                report.sqlstate.starts_with("08") || report.sqlstate.starts_with("57P")
+                // Classes 08 (connection), 53 (resources used up) and 57P (starting, stopping).
+                ["08", "53", "57P"].iter().any(|class| report.sqlstate.starts_with(class))
             }
             Self::Protocol(_)
             | Self::Unexpected { .. }
