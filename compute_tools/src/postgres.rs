@@ -12,8 +12,10 @@ use tokio::process::{Child, Command};
 
 use crate::pgdata::Pgdata;
 
-/// Wait between two attempts to connect while the server starts.
-const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
+/// First wait between two attempts to connect while the server starts; later ones are longer.
+const FIRST_CONNECT_WAIT: Duration = Duration::from_millis(20);
+/// Longest such wait.
+const MAX_CONNECT_WAIT: Duration = Duration::from_millis(250);
 /// How long a server may take to die after SIGQUIT before it gets SIGKILL.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -134,13 +136,15 @@ fn parse_version_num(answer: &str) -> Option<u32> {
 /// Connects as soon as the server accepts sessions. A server that dies meanwhile is noticed by
 /// whoever waits for its process.
 pub async fn connect_when_ready(options: &ConnectOptions) -> Result<Client, PostgresError> {
+    let mut wait = FIRST_CONNECT_WAIT;
     loop {
         match options.connect().await {
             Ok(client) => return Ok(client),
             Err(error) if !error.is_transient() => return Err(PostgresError::Session(error)),
             Err(error) => tracing::debug!("PostgreSQL is not ready: {error}"),
         }
-        tokio::time::sleep(CONNECT_INTERVAL).await;
+        tokio::time::sleep(wait).await;
+        wait = wait.mul_f64(1.5).min(MAX_CONNECT_WAIT);
     }
 }
 
