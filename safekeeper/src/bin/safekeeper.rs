@@ -1,5 +1,8 @@
 //! The `safekeeper` binary: options, log, data directory, then [`safekeeper::service`].
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -63,6 +66,9 @@ async fn serve(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::
     let mut service = Service::start(config, keys, listeners)?;
     service.register_metrics()?;
     tracing::info!("safekeeper {id} serves WAL on {listen_pg} and HTTP on {listen_http}");
+    if let Err(error) = notify_ready() {
+        tracing::warn!("cannot notify the service manager: {error}");
+    }
     // Durability never depends on an orderly end, so a signal ends the process at once.
     tokio::select! {
         signal = stopped => {
@@ -71,6 +77,18 @@ async fn serve(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::
         }
         error = service.failed() => Err(error),
     }
+}
+
+/// Tells systemd, if it started us, that the service is up.
+fn notify_ready() -> std::io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let socket = UnixDatagram::unbound()?;
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&path)?,
+    };
+    socket.send_to_addr(b"READY=1", &address)?;
+    Ok(())
 }
 
 fn version() -> String {
