@@ -30,5 +30,11 @@ fn is_zombie(pid: i32) -> bool {
     };
     // The state follows the command name, which is in parentheses and may contain any.
     let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
-    matches!(state, Some("Z" | "X"))
+    matches!(state, Some("Z" | "X")) && !has_other_threads(pid)
+}
+
+/// The first thread of a process may be a zombie while others still end their work, holding
+/// files open and locks with them.
+fn has_other_threads(pid: i32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| threads.count() > 1)
 }
