@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use pageserver_api::ShardIdentity;
+use bytes::Bytes;
+use pageserver_api::{Key, ShardIdentity};
 use postgres_ffi::PgMajor;
 use tokio_util::sync::CancellationToken;
 use utils::gate::GateGuard;
@@ -13,6 +14,7 @@ use utils::{Lsn, TenantId, TimelineId};
 
 use crate::basebackup::BackupReader;
 use crate::context::{DownloadBehavior, RequestContext};
+use crate::keymap::KeyReadError;
 use crate::page_service::{
     LastRecord, LeaseError, LookupError, ServedTimeline, ShardSelector as WantedShard,
     TenantSettings, TimelineDirectory, WaitError,
@@ -94,7 +96,11 @@ impl TimelineDirectory for TenantManager {
     }
 }
 
-impl BackupReader for TimelineKeys {}
+impl BackupReader for TimelineKeys {
+    async fn get_batch(&self, keys: &[Key], lsn: Lsn) -> Result<Vec<Bytes>, KeyReadError> {
+        self.get_many(keys, lsn).await
+    }
+}
 
 impl ServedTimeline for TimelineKeys {
     type Guard = GateGuard;

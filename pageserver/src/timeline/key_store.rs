@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pageserver_api::Key;
+use pageserver_api::{Key, KeySpace};
 use utils::Lsn;
 
 use super::{GetVectoredError, PageReconstructError, Timeline, WriteError};
@@ -33,6 +33,29 @@ impl TimelineKeys {
     pub fn timeline(&self) -> &Arc<Timeline> {
         &self.timeline
     }
+
+    /// The values of ascending keys, of which each must have one, in one pass over the layers.
+    pub async fn get_many(&self, keys: &[Key], lsn: Lsn) -> Result<Vec<Bytes>, KeyReadError> {
+        let Some(first) = keys.first().copied() else { return Ok(Vec::new()) };
+        let keyspace = KeySpace::from_keys(keys.iter().copied());
+        let read = self.timeline.get_vectored(keyspace, lsn, &self.ctx).await;
+        let mut values = read.map_err(|error| vectored_error(first, lsn, error))?;
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            let value = values.remove(key).ok_or(KeyReadError::Missing { key: *key, lsn })?;
+            found.push(value.map_err(|error| read_error(*key, lsn, error))?);
+        }
+        Ok(found)
+    }
+}
+
+fn vectored_error(key: Key, lsn: Lsn, error: GetVectoredError) -> KeyReadError {
+    match error {
+        GetVectoredError::Read(error) => read_error(key, lsn, error),
+        error @ (GetVectoredError::Oversized { .. } | GetVectoredError::NotScannable { .. }) => {
+            KeyReadError::Failed { key, lsn, source: Box::new(error) }
+        }
+    }
 }
 
 fn read_error(key: Key, lsn: Lsn, error: PageReconstructError) -> KeyReadError {
@@ -57,13 +80,8 @@ impl KeyReader for TimelineKeys {
         lsn: Lsn,
     ) -> Result<BTreeMap<Key, Bytes>, KeyReadError> {
         let key = range.start;
-        self.timeline.scan(range, lsn, &self.ctx).await.map_err(|error| match error {
-            GetVectoredError::Read(error) => read_error(key, lsn, error),
-            error
-            @ (GetVectoredError::Oversized { .. } | GetVectoredError::NotScannable { .. }) => {
-                KeyReadError::Failed { key, lsn, source: Box::new(error) }
-            }
-        })
+        let values = self.timeline.scan(range, lsn, &self.ctx).await;
+        values.map_err(|error| vectored_error(key, lsn, error))
     }
 
     fn rel_size_cache(&self) -> &RelSizeCache {

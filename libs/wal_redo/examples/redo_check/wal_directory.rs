@@ -19,12 +19,10 @@ pub fn check(directory: &Path, major: PgMajor) -> Result<Checker> {
     let (first, _) = segments.first().context("the directory has no WAL segments")?;
     let mut stream = WalStreamDecoder::new(Lsn(first * WAL_SEGMENT_SIZE as u64), major);
     let mut checker = Checker::new(major);
-    let mut expected = *first;
-    for (number, path) in &segments {
+    for (expected, (number, path)) in (*first..).zip(&segments) {
         if *number != expected {
             break;
         }
-        expected += 1;
         stream.feed_bytes(&fs::read(path).with_context(|| format!("reading {}", path.display()))?);
         loop {
             match stream.poll_decode() {

@@ -72,11 +72,10 @@ impl Server {
         };
         let directory = tempfile::tempdir()?;
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700))?;
-        if let Some(user) = User::from_name("postgres")? {
-            if nix::unistd::Uid::effective().is_root() {
-                let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-                chown(directory.path(), Some(uid), Some(gid))?;
-            }
+        if let Some(user) = User::from_name("postgres")?
+            && nix::unistd::Uid::effective().is_root()
+        {
+            chown(directory.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         let data = directory.path().join("data");
         let mut initdb = unprivileged(binaries.join("initdb"))?;
