@@ -50,7 +50,7 @@ pub enum CompactionError {
     #[error("cannot read layer {layer}: {source}")]
     Input {
         /// The layer.
-        layer: LayerName,
+        layer: Box<LayerName>,
         /// Why.
         source: LayerAccessError,
     },

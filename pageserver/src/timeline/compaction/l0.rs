@@ -75,7 +75,7 @@ impl Timeline {
         ctx: &RequestContext,
     ) -> Result<ResidentLayer, CompactionError> {
         let resident = layer.get_or_maybe_download(ctx).await;
-        resident.map_err(|source| CompactionError::Input { layer: layer.name().clone(), source })
+        resident.map_err(|source| CompactionError::Input { layer: Box::new(layer.name().clone()), source })
     }
 }
 

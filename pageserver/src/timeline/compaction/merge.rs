@@ -229,5 +229,5 @@ impl Outputs<'_> {
 }
 
 fn input_error(layer: &ResidentLayer, source: crate::layers::LayerAccessError) -> CompactionError {
-    CompactionError::Input { layer: layer.layer().name().clone(), source }
+    CompactionError::Input { layer: Box::new(layer.layer().name().clone()), source }
 }
