@@ -2,6 +2,7 @@
 //! status. Contract: docs/reference.
 
 mod auth;
+mod compact;
 mod errors;
 mod info;
 mod layer;
@@ -79,6 +80,7 @@ fn timeline_routes() -> Router<Arc<State>> {
         .route(timelines, get(timeline::list).post(timeline::create))
         .route(&timeline, get(timeline::get).delete(timeline::delete))
         .route(&format!("{timeline}/checkpoint"), put(timeline_ops::checkpoint))
+        .route(&format!("{timeline}/compact"), put(compact::compact))
         .route(&format!("{timeline}/get_lsn_by_timestamp"), get(timeline_ops::get_lsn_by_timestamp))
         .route(&format!("{timeline}/lsn_lease"), post(timeline_ops::lsn_lease))
         .route(&format!("{timeline}/layer"), get(layer::list))

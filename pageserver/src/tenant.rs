@@ -6,6 +6,7 @@
 
 mod attach;
 mod bootstrap;
+mod compaction_loop;
 mod create;
 mod delete_timeline;
 pub mod directory;

@@ -17,7 +17,7 @@ use crate::tasks::TaskKind;
 use crate::timeline::{FlushError, Timeline};
 
 use super::timeline::active_tenant;
-use super::{State, errors, tenant_of};
+use super::{State, compact, errors, tenant_of};
 
 /// 2000-01-01, where PostgreSQL's clock starts, in microseconds since the Unix epoch.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -34,7 +34,7 @@ pub async fn active_timeline(
     tenant.get_active_timeline(timeline_id).map_err(errors::get_timeline)
 }
 
-/// Writes what is in memory to layer files. Open to all builds: it loses nothing, and operators
+/// Writes what is in memory to layer files, and compacts. Open to all builds: it loses nothing, and operators
 /// use it before they move a tenant.
 pub async fn checkpoint(
     extract::State(state): extract::State<Arc<State>>,
@@ -42,16 +42,10 @@ pub async fn checkpoint(
     query: QueryParams,
     claims: RequestClaims,
 ) -> Result<Json<()>, ApiError> {
-    for option in ["force_repartition", "force_image_layer_creation"] {
-        query.parse::<bool>(option)?;
-    }
-    let wait_until_uploaded = query.parse::<bool>("wait_until_uploaded")?.unwrap_or(false);
+    let flags = compact::flags(&query)?;
     let timeline = active_timeline(&state, &path, &claims).await?;
     timeline.freeze_and_flush().await.map_err(|failure| flush_error(&timeline, failure))?;
-    if wait_until_uploaded {
-        let waited = timeline.remote_client.wait_completion().await;
-        waited.map_err(|_| ApiError::ShuttingDown)?;
-    }
+    compact::run(&timeline, flags).await?;
     Ok(Json(()))
 }
 

@@ -23,6 +23,7 @@ const DEFAULT_PERIOD: Duration = Duration::from_secs(20);
 impl Tenant {
     /// Starts the tenant's loops.
     pub(super) fn spawn_loops(self: &Arc<Self>) {
+        self.spawn_compaction_loop();
         let tenant = Arc::clone(self);
         let span = tracing::info_span!(
             parent: None, "ingest_housekeeping",
@@ -111,7 +112,7 @@ impl Tenant {
     }
 
     /// False if the tenant is shut down meanwhile.
-    async fn sleep(&self, period: Duration) -> bool {
+    pub(super) async fn sleep(&self, period: Duration) -> bool {
         // Both branches are cancel-safe: neither carries state.
         tokio::select! {
             () = tokio::time::sleep(period) => true,

@@ -102,7 +102,7 @@ struct Partitioning {
 }
 
 /// A finished layer file that no map names yet.
-struct NewLayer {
+pub(super) struct NewLayer {
     name: LayerName,
     size_bytes: u64,
 }
@@ -166,7 +166,7 @@ impl Timeline {
     }
 
     /// Replaces layers by new ones, in the map and in the index, in one critical section.
-    fn publish_compacted(
+    pub(super) fn publish_compacted(
         &self,
         removed: &[LayerName],
         added: Vec<NewLayer>,

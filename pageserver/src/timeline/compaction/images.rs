@@ -87,7 +87,7 @@ impl Timeline {
 
     /// Writes an image of `range` with the keys of `part`. `None` when none of them is ours, or
     /// the image is there already.
-    pub(super) async fn create_dense_image(
+    pub(in crate::timeline) async fn create_dense_image(
         &self,
         range: Range<Key>,
         part: &KeySpace,

@@ -12,7 +12,7 @@ use crate::layers::{Layer, ResidentLayer};
 
 impl Timeline {
     /// Merges the oldest contiguous L0 deltas if there are enough.
-    pub(super) async fn compact_level0(
+    pub(in crate::timeline) async fn compact_level0(
         self: &Arc<Self>,
         ctx: &RequestContext,
     ) -> Result<(), CompactionError> {
@@ -75,7 +75,10 @@ impl Timeline {
         ctx: &RequestContext,
     ) -> Result<ResidentLayer, CompactionError> {
         let resident = layer.get_or_maybe_download(ctx).await;
-        resident.map_err(|source| CompactionError::Input { layer: Box::new(layer.name().clone()), source })
+        resident.map_err(|source| CompactionError::Input {
+            layer: Box::new(layer.name().clone()),
+            source,
+        })
     }
 }
 

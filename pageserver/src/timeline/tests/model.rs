@@ -13,6 +13,8 @@ enum Step {
     Put { branch: usize, key: u32 },
     /// Flush this branch.
     Flush { branch: usize },
+    /// Merge this branch's L0 layers, and make an image of what it has.
+    Compact { branch: usize, image: bool },
     /// Branch off this branch's last record.
     Branch { from: usize },
     /// Crash and reload the root, after a flush.
@@ -23,6 +25,8 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0usize..4, 0u32..6).prop_map(|(branch, key)| Step::Put { branch, key }),
         3 => (0usize..4).prop_map(|branch| Step::Flush { branch }),
+        2 => (0usize..4, any::<bool>())
+            .prop_map(|(branch, image)| Step::Compact { branch, image }),
         1 => (0usize..4).prop_map(|from| Step::Branch { from }),
         1 => Just(Step::Restart),
     ]
@@ -49,8 +53,21 @@ async fn check(branch: &Branch) {
     }
 }
 
+/// Makes an image of the keys that exist now.
+async fn make_image(branch: &Branch) {
+    let keys = KeySpace::from_keys(branch.versions.keys().map(|(at, _)| key(*at)));
+    let range = key(0)..key(6);
+    let image = branch
+        .timeline
+        .create_dense_image(range, &keys, Lsn(branch.lsn), &test_ctx())
+        .await
+        .unwrap();
+    branch.timeline.publish_compacted(&[], image.into_iter().collect()).unwrap();
+}
+
 async fn run(steps: Vec<Step>) {
     let harness = TimelineHarness::new();
+    harness.configure(|conf| conf.compaction_threshold = 2);
     let timeline = harness.create_timeline();
     let mut branches = vec![Branch { timeline, versions: Versions::new(), lsn: 0xF8 }];
     for (number, step) in steps.into_iter().enumerate() {
@@ -67,6 +84,13 @@ async fn run(steps: Vec<Step>) {
                 let timeline = &branches[branch % branches.len()].timeline;
                 if timeline.last_record_lsn().is_valid() {
                     timeline.freeze_and_flush().await.unwrap();
+                }
+            }
+            Step::Compact { branch, image } => {
+                let branch = &branches[branch % branches.len()];
+                branch.timeline.compact_level0(&test_ctx()).await.unwrap();
+                if image && branch.timeline.last_record_lsn().is_valid() {
+                    make_image(branch).await;
                 }
             }
             Step::Branch { from } => {
