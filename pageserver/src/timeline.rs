@@ -54,7 +54,6 @@ pub use last_record::RecordLsn;
 pub use read::MAX_GET_VECTORED_KEYS;
 pub use shutdown::ShutdownMode;
 pub use state::TimelineState;
-pub use wait::WaitLsnWho;
 pub use write::TimelineWriter;
 
 use compaction::CompactionState;

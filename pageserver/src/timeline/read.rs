@@ -119,24 +119,20 @@ impl Timeline {
                 return Err(self.missing_key(first, end_lsn, lsn));
             };
             end_lsn = end_lsn.min(branch_lsn + 1);
-            next.ready_as_ancestor(branch_lsn, ctx).await?;
+            next.ready_as_ancestor(branch_lsn).await?;
             ancestor = Some(next);
         }
     }
 
     /// Waits until this timeline can serve reads of a branch made at `branch_lsn`.
-    async fn ready_as_ancestor(
-        &self,
-        branch_lsn: Lsn,
-        ctx: &RequestContext,
-    ) -> Result<(), PageReconstructError> {
+    async fn ready_as_ancestor(&self, branch_lsn: Lsn) -> Result<(), PageReconstructError> {
         let failed = |reason| PageReconstructError::Ancestor { ancestor: self.timeline_id, reason };
         match self.wait_to_become_active().await {
             Ok(()) => {}
             Err(TimelineState::Stopping) => return Err(PageReconstructError::Cancelled),
             Err(state) => return Err(failed(format!("its state is {state:?}"))),
         }
-        match self.wait_lsn(branch_lsn, ctx).await {
+        match self.wait_lsn_timeout(branch_lsn, self.conf.wal.wait_lsn_timeout).await {
             Ok(()) => Ok(()),
             Err(WaitLsnError::Shutdown) => Err(PageReconstructError::Cancelled),
             Err(error @ (WaitLsnError::BadState(_) | WaitLsnError::Timeout(_))) => {

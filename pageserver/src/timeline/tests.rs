@@ -319,7 +319,7 @@ async fn waiting_for_an_lsn_ends_when_it_arrives() {
     put(&timeline, key(1), 0x110, "two").await;
     waiter.await.unwrap().unwrap();
     let timeout = Duration::from_millis(1);
-    let error = timeline.wait_lsn_timeout(Lsn(0x120), &test_ctx(), timeout).await.unwrap_err();
+    let error = timeline.wait_lsn_timeout(Lsn(0x120), timeout).await.unwrap_err();
     assert!(error.to_string().starts_with(
         "Timed out while waiting for WAL record at LSN 0/120 to arrive, last_record_lsn 0/110"
     ));

@@ -10,32 +10,20 @@ use super::{Timeline, TimelineState, WaitLsnError};
 use crate::context::RequestContext;
 use crate::tasks::TaskKind;
 
-/// On whose behalf an LSN is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitLsnWho {
-    /// A page request.
-    PageService,
-    /// A read that went on to the ancestor.
-    Ancestor,
-    /// The management API or a background task.
-    Other,
-}
-
 impl Timeline {
     /// Waits until `lsn` has been ingested, at most as long as configured.
+    ///
+    /// # Panics
+    /// In the task that ingests: it would wait for itself.
     pub async fn wait_lsn(&self, lsn: Lsn, ctx: &RequestContext) -> Result<(), WaitLsnError> {
-        self.wait_lsn_timeout(lsn, ctx, self.conf.wal.wait_lsn_timeout).await
-    }
-
-    /// Waits until `lsn` has been ingested, at most `timeout`.
-    pub async fn wait_lsn_timeout(
-        &self,
-        lsn: Lsn,
-        ctx: &RequestContext,
-        timeout: Duration,
-    ) -> Result<(), WaitLsnError> {
         let ingests = ctx.task_kind() == TaskKind::WalReceiverConnectionHandler;
         assert!(!ingests, "wait_lsn cannot be called in WAL receiver");
+        self.wait_lsn_timeout(lsn, self.conf.wal.wait_lsn_timeout).await
+    }
+
+    /// Waits until `lsn` has been ingested, at most `timeout`. A branch's ingest may wait so for
+    /// its ancestor.
+    pub async fn wait_lsn_timeout(&self, lsn: Lsn, timeout: Duration) -> Result<(), WaitLsnError> {
         if lsn <= self.last_record_lsn() {
             return Ok(());
         }
