@@ -17,7 +17,7 @@ mod visibility_map;
 mod xact;
 
 use pageserver_api::shard::ShardIdentity;
-use postgres_ffi::pg_constants::{dbase, rmgr};
+use postgres_ffi::pg_constants::{dbase, rmgr, smgr as smgr_op};
 use postgres_ffi::{CheckPoint, PgMajor, TooShort};
 use utils::Lsn;
 use wal_decoder::DecodedRecord;
@@ -186,9 +186,13 @@ impl WalIngest {
     }
 }
 
-/// Whether ingesting the record reads data pages, which may not be pending then.
+/// Whether ingesting the record reads pages of relations, which may not be pending then: a
+/// database is copied, or a part of a visibility map page is cleared.
 fn reads_pages_back(record: &DecodedRecord) -> bool {
-    record.rmid == rmgr::DBASE && record.rmgr_info() == dbase::CREATE_FILE_COPY
+    matches!(
+        (record.rmid, record.rmgr_info()),
+        (rmgr::DBASE, dbase::CREATE_FILE_COPY) | (rmgr::SMGR, smgr_op::TRUNCATE)
+    )
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Relation files: created and truncated. (They are dropped by transaction ends.)
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use pageserver_api::Key;
 use postgres_ffi::pg_constants::smgr;
 use postgres_ffi::{BLCKSZ, BlockNumber, ForkNumber, LeReader, RelTag};
 use wal_decoder::DecodedRecord;
 
-use super::visibility_map::HEAP_BLOCKS_PER_PAGE;
+use super::visibility_map::{HEAP_BLOCKS_PER_BYTE, HEAP_BLOCKS_PER_PAGE, PAGE_HEADER_SIZE};
 use super::{IngestErrorKind, WalIngest};
 use crate::keymap::{DatadirModification, KeyStore};
 
@@ -52,40 +54,80 @@ impl WalIngest {
             modification.truncate_relation(rel, blocks).await?;
         }
         if flags & smgr::TRUNCATE_FSM != 0 {
-            let page = fsm_physical_page(blocks / FSM_SLOTS_PER_PAGE);
-            let partial = !blocks.is_multiple_of(FSM_SLOTS_PER_PAGE);
-            self.truncate_map(rel.with_fork(ForkNumber::Fsm), page, partial, modification).await?;
+            self.truncate_fsm(rel.with_fork(ForkNumber::Fsm), blocks, modification).await?;
         }
         if flags & smgr::TRUNCATE_VM != 0 {
-            let page = blocks / HEAP_BLOCKS_PER_PAGE;
-            let partial = !blocks.is_multiple_of(HEAP_BLOCKS_PER_PAGE);
             let rel = rel.with_fork(ForkNumber::VisibilityMap);
-            self.truncate_map(rel, page, partial, modification).await?;
+            self.truncate_visibility_map(rel, blocks, modification).await?;
         }
         Ok(())
     }
 
-    /// Cuts a map before `page`; if only a part of that page becomes void, the page stays and
-    /// is emptied, which a map may always be.
-    async fn truncate_map<S: KeyStore>(
+    /// Cuts the free space map of a relation that now has `blocks` blocks. If only a part of
+    /// its last page becomes void, the page is emptied: the next VACUUM fills it again.
+    async fn truncate_fsm<S: KeyStore>(
         &self,
         rel: RelTag,
-        page: BlockNumber,
-        partial: bool,
+        blocks: BlockNumber,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         let Some(size) = modification.keymap().find_rel_size(rel).await? else {
             return Ok(());
         };
-        let end = page + u32::from(partial);
+        let page = fsm_physical_page(blocks / FSM_SLOTS_PER_PAGE);
+        let partial = !blocks.is_multiple_of(FSM_SLOTS_PER_PAGE);
         if partial && page < size && self.shard.is_key_local(&Key::rel_block(rel, page)) {
             modification.put_rel_page_image(rel, page, Bytes::from_static(&ZERO_PAGE));
         }
-        if size > end {
-            modification.truncate_relation(rel, end).await?;
-        }
-        Ok(())
+        truncate_if_longer(rel, size, page + u32::from(partial), modification).await
     }
+
+    /// Cuts the visibility map of a relation that now has `blocks` blocks. Of the last page the
+    /// bits of blocks that are gone are cleared, because blocks added later must not have any.
+    async fn truncate_visibility_map<S: KeyStore>(
+        &self,
+        rel: RelTag,
+        blocks: BlockNumber,
+        modification: &mut DatadirModification<'_, S>,
+    ) -> Result<(), IngestErrorKind> {
+        let Some(size) = modification.keymap().find_rel_size(rel).await? else {
+            return Ok(());
+        };
+        let page = blocks / HEAP_BLOCKS_PER_PAGE;
+        let kept = blocks % HEAP_BLOCKS_PER_PAGE;
+        let key = Key::rel_block(rel, page);
+        if kept > 0 && page < size && self.shard.is_key_local(&key) {
+            let map = modification.keymap().get(key).await?;
+            modification.put_rel_page_image(rel, page, without_bits_from(&map, kept));
+        }
+        truncate_if_longer(rel, size, page + u32::from(kept > 0), modification).await
+    }
+}
+
+async fn truncate_if_longer<S: KeyStore>(
+    rel: RelTag,
+    size: BlockNumber,
+    end: BlockNumber,
+    modification: &mut DatadirModification<'_, S>,
+) -> Result<(), IngestErrorKind> {
+    if size > end {
+        modification.truncate_relation(rel, end).await?;
+    }
+    Ok(())
+}
+
+/// A visibility map page with the bits of all blocks from the `first` one of the page on
+/// cleared.
+fn without_bits_from(map: &[u8], first: u32) -> Bytes {
+    let in_byte = HEAP_BLOCKS_PER_BYTE;
+    let boundary = PAGE_HEADER_SIZE + (first / in_byte) as usize;
+    let kept_bits = (1u8 << (2 * (first % in_byte))) - 1;
+    let mask = |at: usize| match at.cmp(&boundary) {
+        Ordering::Less => 0xFF,
+        Ordering::Equal => kept_bits,
+        Ordering::Greater => 0,
+    };
+    map.iter().enumerate().map(|(at, byte)| byte & mask(at)).collect()
 }
 
 /// PostgreSQL creates a file that exists already without complaint, and so does this.
@@ -125,6 +167,14 @@ fn fsm_physical_page(leaf: u32) -> BlockNumber {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bits_of_blocks_that_are_gone_are_cleared() {
+        let map = without_bits_from(&[0xFF; BLCKSZ], 5);
+        assert_eq!(map[..24], [0xFF; 24]);
+        assert_eq!(map[24..28], [0xFF, 0b11, 0, 0]);
+        assert_eq!(map[8191], 0);
+    }
 
     #[test]
     fn upper_fsm_pages_precede_their_first_leaf() {

@@ -9,8 +9,13 @@ use wal_decoder::DecodedRecord;
 use super::{IngestErrorKind, WalIngest};
 use crate::keymap::{DatadirModification, KeyStore};
 
-/// Heap blocks per map page: two bits each, after the page header.
-pub(super) const HEAP_BLOCKS_PER_PAGE: u32 = (BLCKSZ as u32 - 24) * 4;
+/// Where a map page's bits begin.
+pub(super) const PAGE_HEADER_SIZE: usize = 24;
+/// Heap blocks per byte: two bits each.
+pub(super) const HEAP_BLOCKS_PER_BYTE: u32 = 4;
+/// Heap blocks per map page.
+pub(super) const HEAP_BLOCKS_PER_PAGE: u32 =
+    (BLCKSZ - PAGE_HEADER_SIZE) as u32 * HEAP_BLOCKS_PER_BYTE;
 
 const CLEAR_ALL: u8 = 0x03;
 const CLEAR_ALL_FROZEN: u8 = 0x02;

@@ -108,8 +108,12 @@ async fn compare_relations(contents: Contents<'_>, pgdata: &Path) {
 
 /// Sizes must agree, and pages must come from the same record. (Contents may differ in hints.)
 async fn compare_relation(contents: Contents<'_>, rel: RelTag, file: &[u8]) {
-    let blocks = contents.rel_size(rel).await.unwrap();
-    assert_eq!(blocks as usize, file.len() / BLCKSZ, "size of {rel}");
+    // Servers from 16 on make room ahead without logging it.
+    let room = |page: &&[u8]| page.iter().all(|byte| *byte == 0);
+    let used = file.len() / BLCKSZ - file.rchunks(BLCKSZ).take_while(room).count();
+    let blocks = contents.rel_size(rel).await.unwrap() as usize;
+    assert!((used..=file.len() / BLCKSZ).contains(&blocks), "{rel} has {blocks}, {used} used");
+    let file = &file[..blocks * BLCKSZ];
     for (block, expected) in (0..).zip(file.chunks(BLCKSZ)) {
         let key = Key::rel_block(rel, block);
         let stored = contents.get(key).await.unwrap_or_else(|e| panic!("{rel}/{block}: {e:?}"));
@@ -124,7 +128,8 @@ async fn compare_relation(contents: Contents<'_>, rel: RelTag, file: &[u8]) {
             let copied = rel.dbnode >= FIRST_NORMAL_OID;
             let mut bits = stored.iter().zip(expected).skip(24);
             let differs = bits.position(|(a, b)| if copied { a & !b != 0 } else { a != b });
-            assert_eq!(differs, None, "first different bits of {rel} block {block}");
+            let found = differs.map(|at| (at, stored[24 + at], expected[24 + at]));
+            assert_eq!(found, None, "first different bits of {rel} block {block}");
         } else {
             let lsns = (page_lsn(stored), page_lsn(expected));
             assert_eq!(lsns.0, lsns.1, "LSN of {rel} block {block}");
