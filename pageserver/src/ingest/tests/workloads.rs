@@ -8,6 +8,10 @@ async fn ddl_is_followed() {
     let c = &followed.cluster;
     c.sql("create table t(a int primary key, b text, c tsvector, d point, e int[])");
     c.sql("create index on t using brin(a)");
+    c.sql("create index on t using gin(c)");
+    c.sql("create index on t using gist(d)");
+    c.sql("create index on t using spgist(d)");
+    c.sql("create index on t using hash(b)");
     c.sql(
         "insert into t select g, 'row ' || g, to_tsvector('a b c' || g), point(g, g % 7), \
          array[g] from generate_series(1, 5000) g",
