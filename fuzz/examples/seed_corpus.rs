@@ -24,6 +24,8 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Records of one input.
 const RECORDS_PER_SEED: usize = 40;
+/// Bytes of WAL in a seed of a whole stream.
+const STREAM_SEED_BYTES: usize = 64 * 1024;
 /// Inputs taken from one data directory.
 const MAX_RECORD_SEEDS: usize = 400;
 
@@ -303,6 +305,15 @@ fn cluster(corpus: &Utf8Path, data: &Utf8Path) -> Result {
         }
     }
     println!("{data}: {} records", records.len());
+    if let Some(segment) = segments.first() {
+        let bytes = std::fs::read(segment.path())?;
+        let head = bytes.get(..STREAM_SEED_BYTES).unwrap_or(&bytes);
+        // The reader of this seed starts at a fixed segment; page headers name their own place.
+        if start == WAL_START {
+            let seed = [&[first][..], &join_pieces(head.chunks(7_777))].concat();
+            write_seed(corpus, "wal_stream", &name("head"), &seed)?;
+        }
+    }
     let step = (records.len() / RECORDS_PER_SEED / MAX_RECORD_SEEDS).max(1);
     for (number, group) in records.chunks(RECORDS_PER_SEED).step_by(step).enumerate() {
         let pieces = group.iter().filter(|record| record.len() <= usize::from(u16::MAX));
