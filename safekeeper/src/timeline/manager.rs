@@ -20,7 +20,8 @@ const MIN_PAUSE: Duration = Duration::from_millis(300);
 
 /// Starts the manager of a timeline. It ends with the timeline, whose deletion waits for it.
 pub fn spawn(timeline: &Arc<Timeline>) -> Result<(), TimelineError> {
-    let span = tracing::info_span!("manager", ttid = %timeline.ttid());
+    // The connection that happened to create the timeline is no parent of its manager.
+    let span = tracing::info_span!(parent: None, "manager", ttid = %timeline.ttid());
     let manager = Manager {
         version: timeline.watch_version(),
         num_computes: timeline.receivers().subscribe_count(),
