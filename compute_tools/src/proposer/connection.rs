@@ -100,7 +100,8 @@ impl Connection {
         }
     }
 
-    /// Sends what is queued and then ends the session; the safekeeper sees an orderly end.
+    /// Sends what is queued and then ends the session; returns when the safekeeper has dealt
+    /// with all of it.
     pub async fn finish(self) {
         let Self { outgoing, _task: task, .. } = self;
         drop(outgoing);
@@ -163,7 +164,8 @@ async fn send(
             }
         }
     }
-    // The owner has nothing more to say.
+    // The owner has nothing more to say. The safekeeper answers after it has dealt with
+    // everything before; closing the socket earlier could make it lose some of that.
     sender.finish().await?;
-    Ok(())
+    std::future::pending().await
 }

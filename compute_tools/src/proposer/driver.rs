@@ -25,6 +25,8 @@ const EVENT_QUEUE_LENGTH: usize = 256;
 
 /// Name of the phase in which a safekeeper is being served.
 const ACTIVE_PHASE: &str = "active";
+/// Name of the phase in which there is no session yet.
+const CONNECTING_PHASE: &str = "connecting";
 
 /// What the owner of a driver must know about.
 #[derive(Debug)]
@@ -139,17 +141,32 @@ impl Driver {
         std::mem::take(&mut self.sent_bytes)
     }
 
-    /// Whether every safekeeper that is being served has heard of `commit_lsn` and answered.
+    /// Whether every safekeeper that is being served has all WAL up to `commit_lsn`, was told
+    /// that it is committed, and answered.
     pub fn everybody_heard_of(&self, commit_lsn: Lsn) -> bool {
         let status = self.proposer.status();
-        let active = status.safekeepers.iter().map(|sk| sk.phase == ACTIVE_PHASE);
-        let mut heard = active.zip(&self.heard).filter(|(active, _)| *active);
-        heard.all(|(_, heard)| heard.announced_commit_lsn >= commit_lsn && heard.answered)
+        let mut active = status
+            .safekeepers
+            .iter()
+            .zip(&self.heard)
+            .filter(|(safekeeper, _)| safekeeper.phase == ACTIVE_PHASE);
+        active.all(|(safekeeper, heard)| {
+            safekeeper.flush_lsn >= commit_lsn
+                && heard.announced_commit_lsn >= commit_lsn
+                && heard.answered
+        })
     }
 
-    /// Sends what is queued and ends all sessions in order.
+    /// Sends what is queued and ends all sessions in order. Those that are still being made
+    /// have nothing to send.
     pub async fn finish(self) {
-        let Self { connections, mut events, event_sender, .. } = self;
+        let status = self.proposer.status();
+        let Self { mut connections, mut events, event_sender, .. } = self;
+        for (connection, safekeeper) in connections.iter_mut().zip(&status.safekeepers) {
+            if safekeeper.phase == CONNECTING_PHASE {
+                connection.take();
+            }
+        }
         drop(event_sender);
         // Sessions must be able to report while they end.
         let drain = async { while events.recv().await.is_some() {} };

@@ -4,6 +4,7 @@ use crate::support::safekeepers::Safekeeper;
 use compute_tools::proposer::{Identity, sync};
 use compute_tools::spec::safekeeper_options;
 use postgres_client::ConnectOptions;
+use postgres_ffi::PgMajor;
 use utils::{Lsn, TenantId, TenantTimelineId, TimelineId};
 
 fn new_ttid() -> TenantTimelineId {
@@ -13,7 +14,7 @@ fn new_ttid() -> TenantTimelineId {
 async fn safekeepers(ttid: TenantTimelineId, count: u64) -> Vec<Safekeeper> {
     let mut safekeepers = Vec::new();
     for id in 1..=count {
-        safekeepers.push(Safekeeper::start(ttid, id).await);
+        safekeepers.push(Safekeeper::start(ttid, id, PgMajor::V15).await);
     }
     safekeepers
 }

@@ -12,6 +12,7 @@ use compute_tools::spec::ComputeMode;
 use compute_tools::status::{ComputeStatus, StatusBoard};
 use pg_testing::TestCluster;
 use postgres_client::{Client, ConnectOptions};
+use postgres_ffi::PgMajor;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,8 +40,9 @@ impl Storage {
         let page_service_port = page_service::serve(backup.clone()).await;
         let ttid = TenantTimelineId::new(TenantId::generate(), TimelineId::generate());
         let mut safekeepers = Vec::new();
+        let major = PgMajor::try_from(cluster.major()).unwrap();
         for id in 1..=3 {
-            safekeepers.push(Safekeeper::start(ttid, id).await);
+            safekeepers.push(Safekeeper::start(ttid, id, major).await);
         }
         Arc::new(Self { cluster, backup, safekeepers, ttid, page_service_port })
     }

@@ -30,12 +30,18 @@ impl ControlStore for MemoryControl {
 }
 
 /// WAL in memory, from where it begins.
-#[derive(Default)]
 pub struct MemoryWal {
     pub start: Lsn,
     pub bytes: Vec<u8>,
+    major: PgMajor,
     decoder: Option<WalStreamDecoder>,
     record_end: Lsn,
+}
+
+impl MemoryWal {
+    fn new(major: PgMajor) -> Self {
+        Self { start: Lsn(0), bytes: Vec::new(), major, decoder: None, record_end: Lsn(0) }
+    }
 }
 
 impl WalStorage for MemoryWal {
@@ -62,8 +68,7 @@ impl WalStorage for MemoryWal {
         }
         assert_eq!(start, self.write_lsn());
         self.bytes.extend_from_slice(wal);
-        let decoder =
-            self.decoder.get_or_insert_with(|| WalStreamDecoder::new(start, PgMajor::V15));
+        let decoder = self.decoder.get_or_insert_with(|| WalStreamDecoder::new(start, self.major));
         decoder.feed_bytes(wal);
         while let Some((end, _)) = decoder.poll_decode()? {
             self.record_end = end;
@@ -75,7 +80,7 @@ impl WalStorage for MemoryWal {
         if !self.bytes.is_empty() {
             self.bytes.truncate(end.0.saturating_sub(self.start.0) as usize);
             self.record_end = end;
-            self.decoder = Some(WalStreamDecoder::new(end, PgMajor::V15));
+            self.decoder = Some(WalStreamDecoder::new(end, self.major));
         }
         Ok(())
     }
@@ -98,12 +103,12 @@ pub struct Safekeeper {
 }
 
 impl Safekeeper {
-    pub async fn start(ttid: TenantTimelineId, id: u64) -> Self {
+    pub async fn start(ttid: TenantTimelineId, id: u64, major: PgMajor) -> Self {
         let server =
             ServerInfo { pg_version: 0, system_id: 0, wal_seg_size: WAL_SEGMENT_SIZE as u32 };
         let file = ControlFile::new(ttid, server, Lsn(0), Lsn(0));
         let state = TimelineState::create(MemoryControl, file).unwrap();
-        let acceptor = Acceptor::new(state, MemoryWal::default(), NodeId(id));
+        let acceptor = Acceptor::new(state, MemoryWal::new(major), NodeId(id));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let safekeeper = Self {
             port: listener.local_addr().unwrap().port(),
@@ -157,8 +162,10 @@ impl Safekeeper {
     }
 
     fn identity(&self) -> WalIdentity {
-        let system_id = self.with_acceptor(|acceptor| acceptor.state().server.system_id);
-        WalIdentity { major: PgMajor::V15, system_id }
+        self.with_acceptor(|acceptor| WalIdentity {
+            major: acceptor.wal().major,
+            system_id: acceptor.state().server.system_id,
+        })
     }
 
     /// What a standby is served: from the start of the segment in which the log begins.
