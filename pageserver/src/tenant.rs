@@ -13,6 +13,7 @@ pub mod directory;
 pub mod initdb;
 mod loops;
 pub mod manager;
+mod metrics;
 mod order;
 mod receiving;
 mod serving;

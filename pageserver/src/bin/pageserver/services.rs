@@ -94,6 +94,7 @@ impl Services {
         };
         let tenants =
             TenantManager::new(conf, resources, background.cancellation_token().child_token());
+        tenants.register_metrics()?;
         tenants.start().await.context("cannot load the tenants")?;
 
         let http = TaskScope::new("http", CancellationToken::new());
