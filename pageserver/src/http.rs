@@ -114,3 +114,6 @@ fn require_testing(what: &str) -> Result<(), http_server::ApiError> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests;
