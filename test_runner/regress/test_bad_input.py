@@ -75,10 +75,10 @@ def test_wrong_ids_over_http(neon_env: NeonEnv) -> None:
     expect(404, stranger, lambda: pageserver.timeline_detail(tenant, stranger))
     expect(400, "tenant", lambda: pageserver.tenant_status("not-hex"))
     expect(404, stranger, lambda: safekeeper.timeline_status(tenant, stranger))
-    expect(400, "", lambda: safekeeper.timeline_status("xyz", stranger))
-    expect(400, "", lambda: pageserver.call("POST", f"/v1/tenant/{tenant}/timeline", data="{oops"))
-    expect(400, "", lambda: pageserver.location_config(tenant, {"mode": "Sideways", "tenant_conf": {}}))
-    expect(404, "", lambda: pageserver.call("GET", "/v1/no/such/route"))
+    expect(400, ".", lambda: safekeeper.timeline_status("xyz", stranger))
+    expect(400, ".", lambda: pageserver.call("POST", f"/v1/tenant/{tenant}/timeline", data="{oops"))
+    expect(400, ".", lambda: pageserver.location_config(tenant, {"mode": "Sideways", "tenant_conf": {}}))
+    expect(404, ".", lambda: pageserver.call("GET", "/v1/no/such/route"))
     expect(
         400, "Generation",
         lambda: pageserver.location_config(new_id(), {"mode": "AttachedSingle", "tenant_conf": {}}),
