@@ -36,3 +36,6 @@ pub struct WalReceiverConfig {
     /// Sent to safekeepers as password.
     pub auth_token: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;
