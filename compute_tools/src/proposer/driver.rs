@@ -59,6 +59,8 @@ pub struct Driver {
     places: WalPlaces,
     connections: Vec<Option<Connection>>,
     heard: Vec<Heard>,
+    /// Why the last session of each safekeeper ended, to report the same reason only once.
+    last_failures: Vec<Option<String>>,
     /// Ends of sessions that the driver itself decided on.
     given_up: VecDeque<ConnectionId>,
     sent_bytes: u64,
@@ -94,6 +96,7 @@ impl Driver {
             clock: Instant::now(),
             connections: safekeepers.iter().map(|_| None).collect(),
             heard: vec![Heard::default(); safekeepers.len()],
+            last_failures: vec![None; safekeepers.len()],
             given_up: VecDeque::new(),
             sent_bytes: 0,
             places: WalPlaces { window: Arc::default(), safekeepers, database },
@@ -188,6 +191,9 @@ impl Driver {
         match event {
             ConnectionEvent::Connected => {
                 tracing::info!("connected with safekeeper {}", self.address(connection.safekeeper));
+                if let Some(last) = self.last_failures.get_mut(connection.safekeeper) {
+                    *last = None;
+                }
                 Event::Connected(connection)
             }
             ConnectionEvent::Received(payload) => {
@@ -205,10 +211,21 @@ impl Driver {
                 Event::WalSent(connection)
             }
             ConnectionEvent::Closed(error) => {
-                let address = self.address(connection.safekeeper);
-                tracing::warn!("safekeeper {address}: {error}; trying again");
+                self.report_failure(connection.safekeeper, error.to_string());
                 Event::Disconnected(connection)
             }
+        }
+    }
+
+    /// An offline safekeeper is tried every second; its log line need not come as often.
+    fn report_failure(&mut self, safekeeper: usize, reason: String) {
+        let address = self.address(safekeeper);
+        let Some(last) = self.last_failures.get_mut(safekeeper) else { return };
+        if last.as_ref() == Some(&reason) {
+            tracing::debug!("safekeeper {address}: {reason}; trying again");
+        } else {
+            tracing::warn!("safekeeper {address}: {reason}; trying again until it answers");
+            *last = Some(reason);
         }
     }
 
