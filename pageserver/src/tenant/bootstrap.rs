@@ -13,6 +13,7 @@ use utils::{Lsn, TimelineId, backoff};
 
 use crate::context::{DownloadBehavior, RequestContext};
 use crate::ingest::import::{self, ImportError};
+use crate::remote::WaitCompletionError;
 use crate::tasks::TaskKind;
 use crate::timeline::{self, FlushError, Timeline};
 
@@ -91,9 +92,17 @@ impl Tenant {
         let directory = self.conf.timeline_path(&self.tenant_shard_id, &id);
         let mut uninit = UninitGuard { directory, armed: true };
         let timeline = self.import_cluster(id, cluster.path(), major).await?;
+        // Not visible before its index is stored: a client that sees it may rely on it. Nobody
+        // else knows the timeline, so nobody else would stop it.
+        let stored = tokio::select! {
+            stored = timeline.remote_client.wait_completion() => stored,
+            () = self.cancel.cancelled() => Err(WaitCompletionError::Stopped),
+        };
+        if let Err(error) = stored {
+            timeline.shutdown(ShutdownMode::Hard).await;
+            return Err(error.into());
+        }
         uninit.armed = false;
-        // Not visible before its index is stored: a client that sees it may rely on it.
-        timeline.remote_client.wait_completion().await?;
         guard.publish(&timeline);
         Ok(timeline)
     }

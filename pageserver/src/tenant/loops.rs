@@ -94,7 +94,8 @@ impl Tenant {
         let keys = timeline.keys(ctx);
         match Keymap::at(&keys, lsn).logical_blocks().await {
             Ok(blocks) => timeline.logical_size().set_initial(blocks * BLCKSZ as u64),
-            Err(failure) if timeline.cancel.is_cancelled() => {
+            // Of this timeline, or of an ancestor that stopped a moment earlier.
+            Err(failure) if failure.is_cancel() => {
                 tracing::debug!("initial size calculation was cancelled: {failure}");
             }
             // Nothing but a number in the API depends on it.

@@ -77,6 +77,17 @@ impl RemoteTimelineClient {
 
     /// Deletes every object of the timeline, the index last.
     pub async fn delete_all(&self, cancel: &CancellationToken) -> Result<(), DeleteTimelineError> {
+        // What is abandoned half-way is taken up again by the next attempt.
+        tokio::select! {
+            outcome = self.delete_everything(cancel) => outcome,
+            () = cancel.cancelled() => Err(RemoteStorageError::Cancelled.into()),
+        }
+    }
+
+    async fn delete_everything(
+        &self,
+        cancel: &CancellationToken,
+    ) -> Result<(), DeleteTimelineError> {
         let index = self.stopped_index()?;
         if index.deleted_at.is_none() {
             return Err(DeleteTimelineError::NotMarked);

@@ -202,6 +202,20 @@ async fn a_deleted_timeline_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_cannot_finish_ends_when_it_is_cancelled() {
+    let fixture = Fixture::new(u32::MAX);
+    let mut index = IndexPart::empty(metadata(16));
+    index.deleted_at = Some(chrono::Utc::now().naive_utc());
+    fixture.client.init_to_continue_deletion(&index);
+    let cancel = CancellationToken::new();
+    let (client, token) = (fixture.client.clone(), cancel.clone());
+    let deletion = tokio::spawn(async move { client.delete_all(&token).await });
+    tokio::task::yield_now().await;
+    cancel.cancel();
+    assert!(deletion.await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn an_unmarked_timeline_is_not_deleted() {
     let fixture = Fixture::new(0);
     let cancel = &fixture.store.cancel;
