@@ -10,6 +10,10 @@ FEATURES=pageserver/testing,safekeeper/testing
 
 "$ROOT/scripts/setup.sh" all
 
+# Tests of several majors find their servers here.
+export POSTGRES_DISTRIB_DIR
+POSTGRES_DISTRIB_DIR="$(postgres_accessible_dir "$ROOT/pg_install" /var/tmp/strata-pg_install)"
+
 say "Building the test binaries"
 cargo build --locked --bins --features $FEATURES
 
@@ -27,8 +31,7 @@ fi
 
 if [ "$which" != rust ]; then
     say "pytest suite"
-    export POSTGRES_DISTRIB_DIR NEON_BIN TEST_OUTPUT
-    POSTGRES_DISTRIB_DIR="$(postgres_accessible_dir "$ROOT/pg_install" /var/tmp/strata-pg_install)"
+    export NEON_BIN TEST_OUTPUT
     NEON_BIN="${NEON_BIN:-$ROOT/target/debug}"
     TEST_OUTPUT="${TEST_OUTPUT:-$(postgres_accessible_dir "$ROOT/test_output" "$(mktemp -d /var/tmp/strata-test.XXXXXX)")}"
     chmod a+rx "$TEST_OUTPUT"
