@@ -1,6 +1,6 @@
 //! Storage keys: 18 bytes that name a page, a size, a directory or another piece of a timeline.
 //!
-//! Layout and numbering: docs/src/formats/keys.md.
+//! Layout and numbering: docs/formats/keys.md.
 
 use std::fmt;
 use std::ops::Range;

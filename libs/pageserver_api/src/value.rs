@@ -1,6 +1,6 @@
 //! Values stored under keys: whole images, or records to apply to an older value.
 //!
-//! The byte form is docs/src/formats/values.md. Parsing never panics.
+//! The byte form is docs/formats/values.md. Parsing never panics.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
