@@ -24,7 +24,7 @@ use remote_storage::RemoteStorageConfig;
 use utils::{NodeId, TimelineId};
 
 pub use auth::{AuthConfig, AuthType};
-pub use engine::{EngineConfig, ImageCompression, L0Flush};
+pub use engine::{EngineConfig, ImageCompression};
 pub use error::ConfigError;
 pub use limits::LimitsConfig;
 pub use listen::ListenConfig;
@@ -66,7 +66,7 @@ pub struct PageServerConf {
     pub tenant_defaults: TenantConfig,
     /// How layers are read and written.
     pub engine: EngineConfig,
-    /// Concurrency and waiting.
+    /// Concurrency.
     pub limits: LimitsConfig,
     /// The control plane.
     pub upcalls: UpcallConfig,

@@ -2,8 +2,6 @@
 
 use std::str::FromStr;
 
-use serde::Deserialize;
-
 use super::ConfigError;
 use super::reader::Reader;
 
@@ -42,20 +40,6 @@ impl FromStr for ImageCompression {
     }
 }
 
-/// How frozen layers are written out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(tag = "mode", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum L0Flush {
-    /// Read back through the page cache.
-    #[default]
-    PageCached,
-    /// Read into memory at once.
-    Direct {
-        /// Layers written out at the same time.
-        max_concurrency: std::num::NonZeroUsize,
-    },
-}
-
 /// Which implementation of reads is used. Both names are accepted; there is one implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadImplementation {
@@ -81,19 +65,10 @@ pub struct UnknownImplementation;
 /// How layers are read and written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Pages of 8 KiB kept in memory (`page_cache_size`), default 8192.
-    pub page_cache_size_pages: u64,
-    /// Open files (`max_file_descriptors`), default 100.
-    pub max_file_descriptors: u64,
     /// Bytes that one vectored read may fetch at once (`max_vectored_read_bytes`), default 128 KiB.
     pub max_vectored_read_bytes: u64,
     /// Compression of image layers (`image_compression`), default `disabled-no-decompress`.
     pub image_compression: ImageCompression,
-    /// Bytes of open layers per KiB of memory (`ephemeral_bytes_per_memory_kb`), default 0 = no
-    /// bound.
-    pub ephemeral_bytes_per_memory_kb: u64,
-    /// How frozen layers are written out (`l0_flush`), default `page-cached`.
-    pub l0_flush: L0Flush,
 }
 
 impl EngineConfig {
@@ -103,20 +78,13 @@ impl EngineConfig {
         reader.take_parsed::<ReadImplementation>("get_vectored_impl", implementations)?;
         reader.take_bool("validate_vectored_get")?;
         let compression = "'disabled-no-decompress', 'disabled', 'zstd' or 'zstd(<level>)'";
-        let l0_flush = "{ mode = 'page-cached' } or { mode = 'direct', max_concurrency = <n> }";
         Ok(EngineConfig {
-            page_cache_size_pages: reader.take_u64("page_cache_size")?.unwrap_or(8192),
-            max_file_descriptors: reader.take_positive("max_file_descriptors")?.unwrap_or(100),
             max_vectored_read_bytes: reader
                 .take_positive("max_vectored_read_bytes")?
                 .unwrap_or(128 * 1024),
             image_compression: reader
                 .take_parsed("image_compression", compression)?
                 .unwrap_or_default(),
-            ephemeral_bytes_per_memory_kb: reader
-                .take_u64("ephemeral_bytes_per_memory_kb")?
-                .unwrap_or(0),
-            l0_flush: reader.take("l0_flush", l0_flush)?.unwrap_or_default(),
         })
     }
 }

@@ -46,7 +46,7 @@ fn an_unknown_key_is_refused_with_its_value_and_the_known_keys() {
 fn a_bad_value_is_refused_with_key_value_and_what_is_allowed() {
     let cases = [
         ("wait_lsn_timeout = '5a'", "5a", "a duration"),
-        ("page_cache_size = -1", "-1", "not negative"),
+        ("test_remote_failures = -1", "-1", "not negative"),
         ("max_vectored_read_bytes = 0", "0", "at least 1"),
         ("http_auth_type = 'Basic'", "Basic", "'Trust' or 'NeonJWT'"),
         ("image_compression = 'lz4'", "lz4", "zstd"),
@@ -54,7 +54,6 @@ fn a_bad_value_is_refused_with_key_value_and_what_is_allowed() {
         ("broker_endpoint = 'localhost'", "localhost", "a URL"),
         ("concurrent_tenant_warmup = '0'", "0", "at least 1"),
         ("listen_pg_addr = 7", "7", "a string"),
-        ("l0_flush = { mode = 'fast' }", "fast", "page-cached"),
         ("control_plane_api = 'http://x/'", "http://x/", "location_config"),
     ];
     for (text, value, allowed) in cases {
