@@ -3,6 +3,7 @@
 //!
 //! Data directories add records, control files and relation maps that PostgreSQL itself wrote.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use bytes::{Bytes, BytesMut};
@@ -22,11 +23,13 @@ use wal_quorum::messages::*;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
-/// Records of one input.
-const RECORDS_PER_SEED: usize = 40;
+/// Longest series of records of one page.
+const MAX_HISTORY: usize = 60;
+/// Series of records that end with the same kind.
+const SEEDS_PER_KIND: usize = 12;
 /// Bytes of WAL in a seed of a whole stream.
 const STREAM_SEED_BYTES: usize = 64 * 1024;
-/// Inputs taken from one data directory.
+/// Single records taken from one data directory.
 const MAX_RECORD_SEEDS: usize = 400;
 
 fn main() -> Result {
@@ -314,14 +317,40 @@ fn cluster(corpus: &Utf8Path, data: &Utf8Path) -> Result {
             write_seed(corpus, "wal_stream", &name("head"), &seed)?;
         }
     }
-    let step = (records.len() / RECORDS_PER_SEED / MAX_RECORD_SEEDS).max(1);
-    for (number, group) in records.chunks(RECORDS_PER_SEED).step_by(step).enumerate() {
-        let pieces = group.iter().filter(|record| record.len() <= usize::from(u16::MAX));
-        let seed = join_pieces(pieces.map(|record| &record[..]));
-        let what = name(&format!("records{number}"));
-        write_seed(corpus, "wal_redo", &what, &[&[first][..], &seed].concat())?;
-        let one = [&[first][..], &group[0]].concat();
+    let step = (records.len() / MAX_RECORD_SEEDS).max(1);
+    for (number, record) in records.iter().step_by(step).enumerate() {
+        let one = [&[first][..], record].concat();
         write_seed(corpus, "wal_record", &name(&format!("record{number}")), &one)?;
     }
+    for (number, history) in page_histories(&records, major).iter().enumerate() {
+        let seed = join_pieces(history.iter().map(|record| &record[..]));
+        let what = name(&format!("page{number}"));
+        write_seed(corpus, "wal_redo", &what, &[&[first][..], &seed].concat())?;
+    }
     Ok(())
+}
+
+/// For every kind of record some pages' whole series of records that ends with it, from the
+/// record that initialised the page on.
+fn page_histories(records: &[Bytes], major: PgMajor) -> Vec<Vec<Bytes>> {
+    let mut seen: BTreeMap<(u8, u8), usize> = BTreeMap::new();
+    let mut pages: BTreeMap<(String, u32), Vec<Bytes>> = BTreeMap::new();
+    let mut histories = Vec::new();
+    for raw in records.iter().filter(|raw| raw.len() <= usize::from(u16::MAX)) {
+        let Ok(record) = wal_decoder::record::decode(raw.clone(), major) else { continue };
+        for block in &record.blocks {
+            let history = pages.entry((block.rel.to_string(), block.block)).or_default();
+            let restores = block.image.as_ref().is_some_and(|image| image.apply);
+            if block.will_init || restores {
+                history.clear();
+            }
+            history.push(raw.clone());
+            let count = seen.entry((record.rmid, record.info)).or_default();
+            if *count < SEEDS_PER_KIND && history.len() <= MAX_HISTORY {
+                *count += 1;
+                histories.push(history.clone());
+            }
+        }
+    }
+    histories
 }

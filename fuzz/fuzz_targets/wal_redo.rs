@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
         let Ok(record) = wal_decoder::record::decode(Bytes::copy_from_slice(raw), major) else {
             continue;
         };
-        let end_lsn = Lsn(0x100_0000 + 8 * (number as u64 + 1));
+        // Newer than any page, which would otherwise count as changed already.
+        let end_lsn = Lsn((1 << 62) + 8 * (number as u64 + 1));
         for reference in &record.blocks {
             let name = (reference.rel.to_string(), reference.block);
             let before = pages.remove(&name);
