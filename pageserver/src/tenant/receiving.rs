@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use metrics::{IntGaugeVec, register_int_gauge_vec};
 use pageserver_api::ShardIdentity;
@@ -32,6 +33,9 @@ static STANDBY_HORIZON: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     )
     .expect("a metric is registered once")
 });
+
+/// How long a receiver may take to end. It commits what it has decoded, which is little.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What receivers share.
 #[derive(Clone)]
@@ -92,7 +96,11 @@ impl Tenant {
         let receiver = self.timelines().receivers.remove(&timeline);
         if let Some(receiver) = receiver {
             receiver.cancel.cancel();
-            receiver.ended.cancelled().await;
+            let ended = tokio::time::timeout(STOP_LIMIT, receiver.ended.cancelled()).await;
+            if ended.is_err() {
+                tracing::warn!(timeline_id = %timeline,
+                    "the WAL receiver has not ended after {STOP_LIMIT:?}, going on without it");
+            }
         }
         let shard = &self.tenant_shard_id;
         let labels = [&shard.tenant_id.to_string(), &shard.shard_slug(), &timeline.to_string()];

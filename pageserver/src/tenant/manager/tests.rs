@@ -3,7 +3,7 @@ use layer_format::paths::remote_index_path;
 use pageserver_api::models::{
     LocationConfig, LocationConfigMode, TenantConfigOverrides, TenantState, TimelineCreateRequest,
 };
-use pageserver_api::shard::ShardIdentity;
+use pageserver_api::shard::{DEFAULT_STRIPE_SIZE_PAGES, ShardCount, ShardIdentity, ShardNumber};
 use postgres_ffi::PgMajor;
 use tokio::sync::Semaphore;
 use utils::{Generation, TenantId, TimelineId};
@@ -25,7 +25,10 @@ struct Node {
 
 impl Node {
     async fn new() -> Node {
-        let store = TestStore::new();
+        Node::with_store(TestStore::new()).await
+    }
+
+    async fn with_store(store: TestStore) -> Node {
         let workdir = store.local_dir().join("work");
         std::fs::create_dir(&workdir).unwrap();
         let conf = PageServerConf::for_tests(&workdir);
@@ -183,6 +186,58 @@ async fn a_detached_tenant_is_gone_and_its_directory_too() {
     assert!(!node.conf.tenant_path(&node.shard).exists());
     let again = node.manager.detach(node.shard).await;
     assert!(matches!(again, Err(RemoveTenantError::Slot(SlotError::NotFound(_)))));
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_yet_can_be_detached_at_once() {
+    let mut store = TestStore::new();
+    store.storage = store.storage.with_simulated_failures(u32::MAX);
+    let node = Node::with_store(store).await;
+    let tenant = node.put_location(LocationConfigMode::AttachedSingle, 1).await.unwrap();
+    assert_eq!(tenant.state.current(), TenantState::Attaching);
+    let detach = node.manager.detach(node.shard);
+    tokio::time::timeout(Duration::from_secs(30), detach).await.unwrap().unwrap();
+    assert!(matches!(node.manager.get(&node.shard), Err(SlotError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_request_waits_for_the_operation_that_owns_the_slot() {
+    let node = Node::new().await;
+    let guard = node.manager.slots.acquire(node.shard, AcquireMode::Any).unwrap();
+    let (manager, tenant_id) = (Arc::clone(&node.manager), node.shard.tenant_id);
+    let waiter = tokio::spawn(async move {
+        manager.get_active_tenant(tenant_id, ShardSelector::First).await.map(|_| ())
+    });
+    tokio::task::yield_now().await;
+    guard.remove();
+    let outcome = waiter.await.unwrap();
+    assert!(matches!(outcome, Err(GetActiveTimelineError::TenantNotFound(_))));
+}
+
+#[tokio::test]
+async fn a_request_finds_the_shard_that_owns_its_key() {
+    let node = Node::new().await;
+    let tenant_id = node.shard.tenant_id;
+    for number in 0..2 {
+        let shard =
+            ShardIdentity::new(ShardNumber(number), ShardCount(2), DEFAULT_STRIPE_SIZE_PAGES)
+                .unwrap();
+        let location = LocationConf {
+            mode: LocationMode::Attached {
+                generation: Generation::Valid(1),
+                attach_mode: AttachMode::Single,
+            },
+            shard,
+            tenant_conf: TenantConfigOverrides::default(),
+        };
+        let id = shard.tenant_shard_id(tenant_id);
+        node.manager.upsert_location(id, location, None, SpawnMode::Eager).await.unwrap();
+    }
+    for (block, owner) in [(0, 0), (32768, 1), (65536, 0)] {
+        let key = pageserver_api::Key::new(0, 1663, 5, 16384, 0, block);
+        let found = node.manager.get_active_tenant(tenant_id, ShardSelector::Page(key)).await;
+        assert_eq!(found.ok().unwrap().shard_identity.number, ShardNumber(owner), "{block}");
+    }
 }
 
 #[tokio::test]
