@@ -17,6 +17,7 @@ mod last_record;
 mod layer_manager;
 mod load;
 mod metadata;
+mod new_layer;
 mod read;
 mod shutdown;
 mod state;

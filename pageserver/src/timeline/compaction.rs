@@ -17,6 +17,7 @@ use layer_format::{LayerFileError, LayerFileMetadata, LayerName};
 use pageserver_api::keyspace::KeySpace;
 use utils::{Lsn, fs_ext};
 
+use super::new_layer::NewLayer;
 use super::{PageReconstructError, Timeline};
 use crate::context::RequestContext;
 use crate::keymap::{Keymap, KeymapError};
@@ -101,12 +102,6 @@ struct Partitioning {
     sparse: KeySpace,
 }
 
-/// A finished layer file that no map names yet.
-pub(super) struct NewLayer {
-    name: LayerName,
-    size_bytes: u64,
-}
-
 impl Timeline {
     /// Compacts once. Waits for a compaction that is under way.
     pub async fn compact(
@@ -173,11 +168,11 @@ impl Timeline {
     ) -> Result<(), CompactionError> {
         let shard = self.tenant_shard_id.to_index();
         let (mut handles, mut uploads) = (Vec::new(), Vec::new());
-        for NewLayer { name, size_bytes } in added {
-            let metadata = LayerFileMetadata::new(size_bytes, self.generation, shard);
+        for new in &added {
+            let metadata = LayerFileMetadata::new(new.size_bytes, self.generation, shard);
             let owner = Arc::clone(&self.layer_owner);
-            let layer = Layer::resident(owner, name.clone(), metadata.clone());
-            uploads.push((name, metadata, layer.local_path().to_owned()));
+            let layer = Layer::resident(owner, new.name.clone(), metadata.clone());
+            uploads.push((new.name.clone(), metadata, layer.local_path().to_owned()));
             handles.push(layer);
         }
         let mut layers = self.layers_write();
@@ -186,6 +181,7 @@ impl Timeline {
         self.remote_client.schedule_compaction_update(removed, uploads)?;
         layers.replace(removed, handles);
         drop(layers);
+        added.into_iter().for_each(NewLayer::published);
         // Only now that the index forgets them may their objects go.
         for layer in garbage {
             layer.delete_on_drop();

@@ -6,10 +6,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use layer_format::{LayerFileMetadata, LayerName};
+use layer_format::LayerFileMetadata;
 use tokio::sync::watch;
 use utils::{Lsn, fs_ext};
 
+use super::new_layer::NewLayer;
 use super::{FlushError, Timeline};
 use crate::layers::in_memory::WriteOutError;
 use crate::layers::{InMemoryLayer, Layer};
@@ -170,7 +171,7 @@ impl Timeline {
     }
 
     async fn flush_layer(&self, frozen: Arc<InMemoryLayer>) -> Result<(), FlushError> {
-        let (name, file_size) = self.write_out(&frozen).await?;
+        let new = self.write_out(&frozen).await?;
         utils::pausable_failpoint!("flush-layer-cancel-after-writing-layer-out-pausable");
         if self.cancel.is_cancelled() {
             return Err(FlushError::Cancelled);
@@ -178,28 +179,28 @@ impl Timeline {
         fail::fail_point!("checkpoint-before-saving-metadata", |_| {
             Err(FlushError::Failpoint("checkpoint-before-saving-metadata"))
         });
-        self.publish_flushed(&frozen, name, file_size)?;
+        self.publish_flushed(&frozen, new)?;
         utils::pausable_failpoint!("flush-frozen-pausable");
         fail::fail_point!("flush-frozen-exit");
         Ok(())
     }
 
-    /// Writes the delta and makes its name durable. Returns the name and the file's size.
-    async fn write_out(&self, frozen: &Arc<InMemoryLayer>) -> Result<(LayerName, u64), FlushError> {
+    /// Writes the delta and makes its name durable.
+    async fn write_out(&self, frozen: &Arc<InMemoryLayer>) -> Result<NewLayer, FlushError> {
         let layer = Arc::clone(frozen);
         let directory = self.layer_owner.directory.clone();
         let (tenant_id, timeline_id) = (self.tenant_shard_id.tenant_id, self.timeline_id);
         let generation = self.generation;
         let written = tokio::task::spawn_blocking(move || {
-            let (name, _, size) =
-                layer.write_out(&directory, tenant_id, timeline_id, generation)?;
+            let written = layer.write_out(&directory, tenant_id, timeline_id, generation)?;
+            let new = NewLayer::new(written);
             if let Err(error) = fs_ext::fsync_dir(directory.as_std_path()) {
                 // The file is visible but perhaps not durable; going on would risk to
                 // acknowledge what a crash takes back.
                 tracing::error!("cannot fsync {directory}: {error}; aborting");
                 std::process::abort();
             }
-            Ok::<_, WriteOutError>((name, size))
+            Ok::<_, WriteOutError>(new)
         });
         match written.await {
             Ok(written) => written.map_err(|error| FlushError::WriteOut(Arc::new(error))),
@@ -212,11 +213,11 @@ impl Timeline {
     fn publish_flushed(
         &self,
         frozen: &Arc<InMemoryLayer>,
-        name: LayerName,
-        file_size: u64,
+        new: NewLayer,
     ) -> Result<(), FlushError> {
         let shard = self.tenant_shard_id.to_index();
-        let metadata = LayerFileMetadata::new(file_size, self.generation, shard);
+        let metadata = LayerFileMetadata::new(new.size_bytes, self.generation, shard);
+        let name = new.name.clone();
         let owner = Arc::clone(&self.layer_owner);
         let layer = Layer::resident(owner, name.clone(), metadata.clone());
         let path = layer.local_path().to_owned();
@@ -224,6 +225,7 @@ impl Timeline {
 
         let mut layers = self.layers_write();
         layers.finish_flush(frozen, layer);
+        new.published();
         self.disk_consistent_lsn.fetch_max(disk_consistent_lsn);
         let schedule = || {
             self.remote_client.schedule_layer_file_upload(name, metadata, path)?;

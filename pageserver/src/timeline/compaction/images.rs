@@ -206,8 +206,8 @@ impl Timeline {
         });
         let generation = self.generation;
         let finished = tokio::task::spawn_blocking(move || output.finish(generation));
-        let (name, _, size_bytes) = finished.await.map_err(|_| CompactionError::ShuttingDown)??;
-        Ok(Some(NewLayer { name, size_bytes }))
+        let finished = finished.await.map_err(|_| CompactionError::ShuttingDown)??;
+        Ok(Some(NewLayer::new(finished)))
     }
 }
 

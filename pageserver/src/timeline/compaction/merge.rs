@@ -15,7 +15,8 @@ use pageserver_api::shard::ShardIdentity;
 use tokio_util::sync::CancellationToken;
 use utils::{Generation, Lsn, TenantId, TimelineId};
 
-use super::{CompactionError, NewLayer};
+use super::CompactionError;
+use super::NewLayer;
 use crate::layers::ResidentLayer;
 
 /// Bytes of values read ahead.
@@ -47,8 +48,7 @@ impl Source {
     }
 }
 
-/// Merges the inputs into new files. On an error, files that were finished stay behind; they
-/// are in no index and the next load removes them.
+/// Merges the inputs into new files.
 pub(super) fn merge_deltas(
     config: &MergeConfig,
     inputs: Vec<ResidentLayer>,
@@ -214,7 +214,8 @@ impl Outputs<'_> {
         fail::fail_point!("delta-layer-writer-fail-before-finish", |_| {
             Err(CompactionError::Failpoint("delta-layer-writer-fail-before-finish"))
         });
-        let (name, _, size_bytes) = writer.finish(last.next(), self.config.generation)?;
+        let new = NewLayer::new(writer.finish(last.next(), self.config.generation)?);
+        let size_bytes = new.size_bytes;
         let bound = 2 * self.config.target_bytes + 16384;
         if size_bytes > bound {
             tracing::warn!(
@@ -222,7 +223,7 @@ impl Outputs<'_> {
                 self.config.target_bytes
             );
         }
-        self.finished.push(NewLayer { name, size_bytes });
+        self.finished.push(new);
         fail::fail_point!("after-timeline-compacted-first-L1");
         Ok(())
     }

@@ -107,6 +107,22 @@ async fn compacted_layers_are_deleted_once_nobody_reads_them() {
 }
 
 #[tokio::test]
+async fn an_image_that_is_not_published_leaves_no_file_and_can_be_made_again() {
+    let harness = TimelineHarness::new();
+    let timeline = harness.create_timeline();
+    fill(&timeline, std::iter::once(0x100), 3, 10).await;
+    let part = KeySpace::single(key(0)..key(3));
+    let directory = harness.directory(timeline.timeline_id);
+    for _ in 0..2 {
+        let range = key(0)..key(3);
+        let image = timeline.create_dense_image(range, &part, Lsn(0x100), &test_ctx()).await;
+        assert_eq!(directory.read_dir_utf8().unwrap().count(), 2);
+        drop(image.unwrap().unwrap());
+        assert_eq!(directory.read_dir_utf8().unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn forced_images_hold_every_key_and_leave_no_gap() {
     let harness = TimelineHarness::new();
     let timeline = harness.create_timeline();
