@@ -46,7 +46,8 @@ impl EphemeralFile {
         self.written_bytes + self.tail.len() as u64
     }
 
-    /// Appends bytes and returns where they begin.
+    /// Appends bytes and returns where they begin. After a failure the bytes are still there,
+    /// and the next call tries to write them again.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
         let offset = self.length_bytes();
         self.tail.extend_from_slice(bytes);

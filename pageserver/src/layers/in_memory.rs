@@ -115,19 +115,23 @@ impl InMemoryLayer {
         assert!(first, "a layer is frozen once");
     }
 
-    /// Adds values. Those of one key must come in ascending order of LSN; a second value of a
-    /// key at the same LSN replaces the first.
+    /// Adds values, all or none. Those of one key must come in ascending order of LSN; a second
+    /// value of a key at the same LSN replaces the first.
     pub fn put_batch(&self, batch: &[(Key, Lsn, Value)]) -> io::Result<()> {
         assert!(self.end_lsn.get().is_none(), "write to a frozen layer");
         let mut inner = self.write();
+        let mut positions = Vec::with_capacity(batch.len());
         let mut buffer = BytesMut::new();
         for (key, lsn, value) in batch {
             assert!(*lsn >= self.start_lsn, "write at {lsn} below the layer's start");
             buffer.clear();
             value.encode(&mut buffer);
-            let offset = inner.file.append(&buffer)?;
             let length = u32::try_from(buffer.len()).map_err(|_| too_large(key))?;
-            let position = Position { offset, length, will_init: value.will_init() };
+            let offset = inner.file.append(&buffer)?;
+            positions.push(Position { offset, length, will_init: value.will_init() });
+        }
+        // Only now that nothing can fail: whoever got an error may write the same again.
+        for ((key, lsn, _), position) in batch.iter().zip(positions) {
             let versions = inner.index.entry(*key).or_default();
             match versions.last_mut() {
                 Some((last, old)) if last == lsn => *old = position,
