@@ -1,5 +1,7 @@
 //! Endpoints that only read: at one position, or following the primary.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use postgres_client::ConnectOptions;
 use postgres_ffi::checkpoint::CheckPoint;
@@ -18,6 +20,9 @@ const TIMELINE_ID: u32 = 1;
 /// A checkpoint record follows its redo pointer within the WAL of one checkpoint. Much more than
 /// that without finding it means that the redo pointer is wrong.
 const MAX_SEARCH_BYTES: u64 = 64 << 30;
+/// How long the pageserver may take to learn of the primary's first checkpoint.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
+const CHECKPOINT_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A checkpoint as it stands in the WAL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +44,8 @@ pub async fn build_static(context: &BootContext, lsn: Lsn) -> anyhow::Result<Pgd
 /// of the last checkpoint, and a control file that says "a standby was shut down here".
 pub async fn build_hot_standby(context: &BootContext) -> anyhow::Result<Pgdata> {
     let config = context.config()?;
-    let redo_lsn = context.pageserver().last_checkpoint().await?.redo_lsn;
-    anyhow::ensure!(
-        redo_lsn.is_valid(),
-        "the timeline has no checkpoint yet that a replica could start from; \
-         start a primary on it first"
-    );
-    let major = context.program.major();
-    let record = find_checkpoint(&context.endpoint.safekeepers, redo_lsn, major).await?;
+    let record = last_checkpoint(context).await?;
+    let redo_lsn = record.checkpoint.redo;
     tracing::info!("starting from the checkpoint at {} with redo at {redo_lsn}", record.lsn);
     let mut directory = context.receive_backup(redo_lsn, Lsn::INVALID).await?;
     for segment in &directory.backup.wal_segments {
@@ -59,6 +58,28 @@ pub async fn build_hot_standby(context: &BootContext) -> anyhow::Result<Pgdata> 
     control_file.set_checkpoint(record.lsn, &record.checkpoint);
     control_file.set_min_recovery_point(redo_lsn, TIMELINE_ID);
     directory.finish(&config, &context.admin, true)
+}
+
+/// The last checkpoint that both pageserver and safekeepers know. On a timeline that was made
+/// or first written just now the pageserver may still be at a checkpoint of before the WAL.
+async fn last_checkpoint(context: &BootContext) -> anyhow::Result<CheckpointRecord> {
+    let major = context.program.major();
+    let deadline = tokio::time::Instant::now() + CHECKPOINT_TIMEOUT;
+    loop {
+        let redo_lsn = context.pageserver().last_checkpoint().await?.redo_lsn;
+        let found = find_checkpoint(&context.endpoint.safekeepers, redo_lsn, major).await;
+        match found {
+            Ok(record) => return Ok(record),
+            Err(error) if tokio::time::Instant::now() > deadline => {
+                return Err(error.context(
+                    "the timeline has no checkpoint that a replica could start from; \
+                     start a primary on it first",
+                ));
+            }
+            Err(error) => tracing::debug!("will ask for the last checkpoint again: {error:#}"),
+        }
+        tokio::time::sleep(CHECKPOINT_POLL_INTERVAL).await;
+    }
 }
 
 /// Asks one safekeeper after the other for the checkpoint record whose redo pointer is `redo`.

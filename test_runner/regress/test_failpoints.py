@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import requests
 from fixtures.common import wait_until
 from fixtures.ledger import Ledger
 from fixtures.neon_fixtures import NeonEnv, pid_is_alive
@@ -23,10 +24,13 @@ def test_pageserver_exits_in_the_middle_of_a_flush(neon_env: NeonEnv) -> None:
     ledger.wait_for_progress()
     http, pid = env.pageserver.http(), env.pageserver.pid
     http.configure_failpoints(("flush-frozen-exit", "exit"))
-    with pytest.raises(Exception):
-        http.timeline_checkpoint(env.initial_tenant, env.initial_timeline)
 
     def exited() -> None:
+        try:
+            # With nothing received since the last flush there is nothing to flush.
+            http.timeline_checkpoint(env.initial_tenant, env.initial_timeline)
+        except (ApiException, requests.RequestException):
+            pass
         assert not pid_is_alive(pid)
 
     wait_until(exited)
