@@ -149,6 +149,18 @@ def test_safekeepers_hold_the_same_bytes(neon_env: NeonEnv) -> None:
         assert len(contents) == 1, f"segment {name} differs"
 
 
+def test_log_switches_do_not_outrun_the_stream(neon_env: NeonEnv) -> None:
+    """Safekeepers are at the next segment as soon as they have the switch record; PostgreSQL must
+    not be told before the rest of the old segment has been read, or it removes it."""
+    endpoint = neon_env.endpoint()
+    endpoint.sql("CREATE TABLE t (n int)")
+    for n in range(8):
+        endpoint.sql(f"INSERT INTO t VALUES ({n})", "SELECT pg_switch_wal()", "CHECKPOINT")
+    assert "already been removed" not in endpoint.log_file.read_text()
+    endpoint.stop()
+    assert endpoint.start().value("SELECT count(*) FROM t") == 8
+
+
 def test_a_second_compute_ends_the_first(neon_env: NeonEnv) -> None:
     env = neon_env
     first = env.endpoint("first")

@@ -167,7 +167,12 @@ impl Session {
                 }
                 () = tokio::time::sleep_until(wake) => {}
             }
-            let state = *self.acks.borrow_and_update();
+            let mut state = *self.acks.borrow_and_update();
+            // After a log switch safekeepers are at the next segment before the zeroes that fill
+            // the old one have come by. Acknowledged, PostgreSQL would remove the segment that
+            // it is still sending.
+            let received_lsn = with_window(&self.window, |window| window.end());
+            state.commit_lsn = state.commit_lsn.min(received_lsn);
             self.reports.send_due(&state).await?;
         }
     }
