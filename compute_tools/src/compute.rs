@@ -120,7 +120,7 @@ async fn start_primary(context: &BootContext) -> anyhow::Result<Running> {
     };
     let (sender, ready) = oneshot::channel();
     tokio::spawn(announce_ready(context.clone(), directory.start_lsn, acks_seen, sender));
-    let session = Box::pin(async move { Ok(proposer::stream(setup).await?) });
+    let session = Box::pin(async move { Ok(proposer::stream_on_own_thread(setup).await?) });
     Ok(Running { pgdata: directory.pgdata, process, session, ready })
 }
 

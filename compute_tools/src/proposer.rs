@@ -8,6 +8,7 @@
 pub mod backpressure;
 pub mod connection;
 pub mod driver;
+mod isolated;
 pub mod source;
 mod stream;
 mod sync;
@@ -27,7 +28,7 @@ use crate::config::LagLimits;
 use crate::proposer::source::{AckState, SourceError};
 use crate::status::StatusBoard;
 
-pub use stream::stream;
+pub use isolated::stream_on_own_thread;
 pub use sync::sync;
 
 /// An election lost to another proposer is tried again this often.
@@ -110,6 +111,9 @@ pub enum ProposerError {
     /// A task died.
     #[error("the replication task was aborted")]
     Aborted,
+    /// The system gave no thread to run on.
+    #[error("cannot start the proposer's thread: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 impl ProposerError {

@@ -105,6 +105,10 @@ pub struct Proposer {
     local_window_start: Lsn,
     last_reconnect_ms: Option<u64>,
     last_heartbeat_ms: u64,
+    /// When those who have not heard of the commit position are told.
+    commit_announcement_due_ms: Option<u64>,
+    /// Time of the event being handled.
+    now_ms: u64,
     /// After the last action nothing happens any more.
     finished: bool,
     actions: VecDeque<Action>,
@@ -124,6 +128,8 @@ impl Proposer {
             local_window_start: Lsn::INVALID,
             last_reconnect_ms: None,
             last_heartbeat_ms: 0,
+            commit_announcement_due_ms: None,
+            now_ms: 0,
             finished: false,
             actions: VecDeque::new(),
         })
@@ -134,6 +140,7 @@ impl Proposer {
         if self.finished {
             return Vec::new();
         }
+        self.now_ms = now_ms;
         match event {
             Event::Tick => {}
             Event::Connected(connection) => self.on_connected(now_ms, connection),
@@ -153,7 +160,9 @@ impl Proposer {
     pub fn next_wakeup_ms(&self) -> u64 {
         let interval_ms = self.config.reconnect_interval_ms;
         let reconnect_ms = self.last_reconnect_ms.map_or(0, |last| last + interval_ms);
-        reconnect_ms.min(self.last_heartbeat_ms + interval_ms)
+        let heartbeat_ms = self.last_heartbeat_ms + interval_ms;
+        let announcement_ms = self.commit_announcement_due_ms.unwrap_or(u64::MAX);
+        reconnect_ms.min(heartbeat_ms).min(announcement_ms)
     }
 
     /// More than half of the safekeepers.
@@ -258,6 +267,7 @@ impl Proposer {
             self.last_heartbeat_ms = now_ms;
             self.announce_to_active();
         }
+        self.announce_commit_if_due(now_ms);
     }
 
     fn connect_offline(&mut self, now_ms: u64) {

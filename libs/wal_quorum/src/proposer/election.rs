@@ -207,8 +207,7 @@ impl Proposer {
         let flush_lsn = if is_ours { vote.flush_lsn } else { Lsn::INVALID };
         let peer = &mut self.peers[index];
         peer.last_response.flush_lsn = flush_lsn;
-        peer.phase =
-            Phase::Active(Stream { next_lsn: start_streaming_at, sending: false, announce: true });
+        peer.phase = Phase::Active(Stream::starting_at(start_streaming_at));
         self.send(index, &ProposerMessage::Elected(elected));
         self.push(index);
     }

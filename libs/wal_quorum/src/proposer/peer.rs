@@ -47,6 +47,40 @@ pub(super) struct Stream {
     pub(super) sending: bool,
     /// Positions are to be told even if there is no WAL to send.
     pub(super) announce: bool,
+    /// The commit position it was told last.
+    pub(super) told_commit_lsn: Lsn,
+    /// Where the last two messages with WAL ended, older first.
+    pub(super) message_ends: [Lsn; 2],
+}
+
+impl Stream {
+    /// A stream on which nothing was sent yet.
+    pub(super) fn starting_at(next_lsn: Lsn) -> Self {
+        Self {
+            next_lsn,
+            sending: false,
+            announce: true,
+            told_commit_lsn: Lsn::INVALID,
+            message_ends: [Lsn::INVALID; 2],
+        }
+    }
+
+    /// Notes a message that was sent.
+    pub(super) fn note_sent(&mut self, end_lsn: Lsn, commit_lsn: Lsn) {
+        if end_lsn > self.next_lsn {
+            self.message_ends = [self.message_ends[1], end_lsn];
+        }
+        self.next_lsn = end_lsn;
+        self.sending = true;
+        self.announce = false;
+        self.told_commit_lsn = commit_lsn;
+    }
+
+    /// Whether two messages with WAL wait for the disk behind `flush_lsn`: one is being synced
+    /// and the other is next, so whatever comes after them can as well gather here.
+    pub(super) fn is_busy(&self, flush_lsn: Lsn) -> bool {
+        flush_lsn < self.message_ends[0]
+    }
 }
 
 /// One safekeeper.

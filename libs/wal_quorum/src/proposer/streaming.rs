@@ -5,6 +5,10 @@ use utils::Lsn;
 use super::{Action, CloseReason, ConnectionId, FatalError, Mode, Phase, Proposer, WalSource};
 use crate::messages::{AppendRequestHeader, AppendResponse};
 
+/// A new commit position waits this long for WAL to travel with before it gets a message of its
+/// own. It is what pageservers and replicas see later at most; commits do not wait for it.
+const COMMIT_ANNOUNCEMENT_DELAY_MS: u64 = 5;
+
 impl Proposer {
     pub(super) fn on_wal_available(&mut self, end_lsn: Lsn) {
         let Some(leadership) = &mut self.leadership else { return };
@@ -24,6 +28,25 @@ impl Proposer {
         }
     }
 
+    /// Tells those who have not heard of the commit position, once its time has come. Under
+    /// load the next WAL has carried it long before.
+    pub(super) fn announce_commit_if_due(&mut self, now_ms: u64) {
+        if self.commit_announcement_due_ms.is_none_or(|due_ms| now_ms < due_ms) {
+            return;
+        }
+        self.commit_announcement_due_ms = None;
+        let Some(leadership) = &self.leadership else { return };
+        let commit_lsn = leadership.commit_lsn;
+        for index in 0..self.peers.len() {
+            if let Phase::Active(stream) = &mut self.peers[index].phase
+                && stream.told_commit_lsn < commit_lsn
+            {
+                stream.announce = true;
+                self.push(index);
+            }
+        }
+    }
+
     /// Tells every active safekeeper the current positions, with WAL if there is any.
     pub(super) fn announce_to_active(&mut self) {
         for index in 0..self.peers.len() {
@@ -35,6 +58,9 @@ impl Proposer {
     }
 
     /// Sends the next message if there is something to say and the last one is out.
+    ///
+    /// A safekeeper syncs all that has arrived at once, so small pieces of WAL gather here while
+    /// it is busy: fewer messages, and no commit waits longer than for the sync under way.
     pub(super) fn push(&mut self, index: usize) {
         let Some(leadership) = &self.leadership else { return };
         let Phase::Active(stream) = self.peers[index].phase else { return };
@@ -44,6 +70,10 @@ impl Proposer {
         let begin_lsn = stream.next_lsn;
         let limit = begin_lsn + self.config.max_append_bytes;
         let wanted = limit.min(leadership.available_lsn).max(begin_lsn);
+        let is_full = wanted == limit;
+        if !is_full && stream.is_busy(self.peers[index].last_response.flush_lsn) {
+            return;
+        }
         let (end_lsn, source) = self.locate(index, begin_lsn, wanted);
         if end_lsn == begin_lsn && !stream.announce {
             return;
@@ -58,9 +88,7 @@ impl Proposer {
             proposer_uuid: self.config.proposer_uuid,
         };
         if let Phase::Active(stream) = &mut self.peers[index].phase {
-            stream.next_lsn = end_lsn;
-            stream.sending = true;
-            stream.announce = false;
+            stream.note_sent(end_lsn, header.commit_lsn);
         }
         let connection = self.connection(index);
         self.act(Action::SendWal { connection, header, source });
@@ -134,7 +162,14 @@ impl Proposer {
         if commit_lsn > leadership.commit_lsn {
             leadership.commit_lsn = commit_lsn;
             self.act(Action::Committed { lsn: commit_lsn });
-            self.announce_to_active();
+            match self.config.mode {
+                // There is no more WAL that could carry the position.
+                Mode::Sync => self.announce_to_active(),
+                Mode::Stream { .. } => {
+                    let due_ms = self.now_ms + COMMIT_ANNOUNCEMENT_DELAY_MS;
+                    self.commit_announcement_due_ms.get_or_insert(due_ms);
+                }
+            }
         }
     }
 

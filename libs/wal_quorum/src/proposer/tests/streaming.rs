@@ -52,6 +52,56 @@ fn one_message_of_bounded_size_is_in_flight_per_safekeeper() {
 }
 
 #[test]
+fn small_pieces_gather_while_a_safekeeper_syncs_two_messages() {
+    let mut table = Table::elected(1);
+    let mut sends = |end_lsn| {
+        let sends = wal_sends(&table.event(Event::WalAvailable { end_lsn }));
+        table.sent(0);
+        sends.len()
+    };
+    assert_eq!((sends(E + 8), sends(E + 16)), (1, 1));
+    assert_eq!((sends(E + 24), sends(E + 32)), (0, 0));
+    let gathered = wal_sends(&table.flushed(0, E + 8));
+    assert_eq!((gathered[0].1.begin_lsn, gathered[0].1.end_lsn), (E + 16, E + 32));
+}
+
+#[test]
+fn full_messages_do_not_wait_for_a_busy_safekeeper() {
+    let mut table = Table::elected(1);
+    let end_lsn = E + 5 * MAX_APPEND_BYTES;
+    let mut sent = wal_sends(&table.event(Event::WalAvailable { end_lsn })).len();
+    for _ in 0..4 {
+        sent += wal_sends(&table.sent(0)).len();
+    }
+    assert_eq!(sent, 5);
+}
+
+#[test]
+fn a_commit_position_travels_with_the_next_wal() {
+    let mut table = Table::elected(1);
+    table.event(Event::WalAvailable { end_lsn: E + 8 });
+    table.sent(0);
+    assert!(wal_sends(&table.flushed(0, E + 8)).is_empty());
+    let next = wal_sends(&table.event(Event::WalAvailable { end_lsn: E + 16 }));
+    assert_eq!(next[0].1.commit_lsn, E + 8);
+}
+
+#[test]
+fn a_commit_position_that_no_wal_carries_is_announced_soon() {
+    let mut table = Table::elected(1);
+    table.event(Event::WalAvailable { end_lsn: E + 8 });
+    table.sent(0);
+    table.flushed(0, E + 8);
+    table.now_ms = table.proposer.next_wakeup_ms();
+    let announced = wal_sends(&table.event(Event::Tick));
+    assert_eq!(announced[0].1.commit_lsn, E + 8);
+    assert_eq!(announced[0].1.begin_lsn, announced[0].1.end_lsn);
+    table.sent(0);
+    table.now_ms += 20;
+    assert!(table.event(Event::Tick).is_empty());
+}
+
+#[test]
 fn heartbeats_carry_the_commit_position_without_wal() {
     let mut table = Table::elected(1);
     table.flushed(0, E);
