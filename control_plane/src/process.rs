@@ -28,18 +28,16 @@ const POLLS_UNTIL_NOTICE: u32 = 50;
 const SHOWN_LOG_LINES: usize = 5;
 
 /// Variables that daemons get from our environment.
-const PASSED_THROUGH: [&str; 9] = [
+const PASSED_THROUGH: [&str; 6] = [
     "LLVM_PROFILE_FILE",
     "FAILPOINTS",
     "RUST_LOG",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_PROFILE",
     "HOME",
     "AZURE_STORAGE_ACCOUNT",
     "AZURE_STORAGE_ACCESS_KEY",
 ];
-const PASSED_THROUGH_PREFIX: &str = "NEON_PAGESERVER_";
+/// And those that begin so: whatever a store's credentials need comes from `AWS_*`.
+const PASSED_THROUGH_PREFIXES: [&str; 2] = ["NEON_PAGESERVER_", "AWS_"];
 
 /// A daemon could not be started or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -311,7 +309,8 @@ fn decimal_digits(mut number: u32, buffer: &mut [u8; 20]) -> &[u8] {
 fn inherited_environment() -> Vec<(String, String)> {
     let backtrace = std::env::var("RUST_BACKTRACE").unwrap_or_else(|_| "1".to_owned());
     let passed = std::env::vars().filter(|(name, _)| {
-        PASSED_THROUGH.contains(&name.as_str()) || name.starts_with(PASSED_THROUGH_PREFIX)
+        PASSED_THROUGH.contains(&name.as_str())
+            || PASSED_THROUGH_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     });
     passed.chain([("RUST_BACKTRACE".to_owned(), backtrace)]).collect()
 }

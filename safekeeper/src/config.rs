@@ -62,7 +62,8 @@ pub struct Options {
     /// Fetch missing WAL from peers. Not available in this build; only `false` is accepted.
     #[arg(long, default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
     pub peer_recovery: bool,
-    /// Object storage for WAL, as a TOML inline table such as `{local_path='/wal'}`.
+    /// Object storage for WAL, as a TOML inline table such as `{local_path='/wal'}` or
+    /// `{bucket_name='wal', bucket_region='eu-central-1'}`.
     #[arg(long, value_name = "TOML")]
     pub remote_storage: Option<String>,
     /// A safekeeper lagging more than this is not elected to archive WAL.

@@ -150,8 +150,21 @@ pub trait RemoteStorage: Send + Sync + 'static {
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), RemoteStorageError>>;
 
+    /// Brings every object below `prefix` back to its state at `timestamp`, unless it changed at or
+    /// after `done_if_after`. Needs a store that keeps versions.
+    fn time_travel_recover<'a>(
+        &'a self,
+        prefix: Option<&'a RemotePath>,
+        timestamp: SystemTime,
+        done_if_after: SystemTime,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RemoteStorageError>>;
+
     /// How many operations of one direction may run at once.
     fn concurrency_limit(&self) -> usize;
+
+    /// Whether the store is reached over a network, so that its requests are worth measuring.
+    fn is_remote(&self) -> bool;
 
     /// A short description for log lines, such as the bucket.
     fn describe(&self) -> String;

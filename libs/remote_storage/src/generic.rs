@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
@@ -15,6 +15,8 @@ use crate::backend::{
     ByteStream, Download, ListMode, Listing, RemoteStorage, StorageMetadata, UploadBody,
 };
 use crate::config::{RemoteStorageConfig, RemoteStorageKind};
+use crate::metrics::{self, RequestKind};
+use crate::s3::S3Bucket;
 use crate::{LocalFs, RemotePath, RemoteStorageError, Unreliable};
 
 /// Configured access to the remote store. Cheap to clone.
@@ -33,6 +35,7 @@ impl GenericRemoteStorage {
             RemoteStorageKind::LocalFs { local_path } => {
                 Arc::new(LocalFs::new(local_path.clone())?)
             }
+            RemoteStorageKind::S3(s3) => Arc::new(S3Bucket::new(s3, config.timeout)),
         };
         Ok(Self::new(backend, config.timeout))
     }
@@ -67,8 +70,9 @@ impl GenericRemoteStorage {
         max_keys: Option<NonZeroU32>,
         cancel: &CancellationToken,
     ) -> Result<Listing, RemoteStorageError> {
-        let _permit = acquire(&self.reads, cancel).await?;
-        self.bounded(cancel, self.backend.list(prefix, mode, max_keys, cancel)).await
+        let _permit = self.turn(RequestKind::List, &self.reads, cancel).await?;
+        let request = self.backend.list(prefix, mode, max_keys, cancel);
+        self.bounded(RequestKind::List, cancel, request).await
     }
 
     /// Uploads bytes held in memory.
@@ -100,8 +104,9 @@ impl GenericRemoteStorage {
         metadata: Option<StorageMetadata>,
         cancel: &CancellationToken,
     ) -> Result<(), RemoteStorageError> {
-        let _permit = acquire(&self.writes, cancel).await?;
-        self.bounded(cancel, self.backend.upload(body, to, metadata, cancel)).await
+        let _permit = self.turn(RequestKind::Put, &self.writes, cancel).await?;
+        let request = self.backend.upload(body, to, metadata, cancel);
+        self.bounded(RequestKind::Put, cancel, request).await
     }
 
     /// Starts reading an object. The read permit is held for the whole transfer; the timeout
@@ -122,9 +127,9 @@ impl GenericRemoteStorage {
         end: Bound<u64>,
         cancel: &CancellationToken,
     ) -> Result<Download, RemoteStorageError> {
-        let permit = acquire(&self.reads, cancel).await?;
-        let download =
-            self.bounded(cancel, self.backend.download(from, start, end, cancel)).await?;
+        let permit = self.turn(RequestKind::Get, &self.reads, cancel).await?;
+        let request = self.backend.download(from, start, end, cancel);
+        let download = self.bounded(RequestKind::Get, cancel, request).await?;
         let stream = guarded(download.stream, permit, self.timeout, cancel.clone());
         Ok(Download { stream, ..download })
     }
@@ -153,8 +158,9 @@ impl GenericRemoteStorage {
         paths: &[RemotePath],
         cancel: &CancellationToken,
     ) -> Result<(), RemoteStorageError> {
-        let _permit = acquire(&self.writes, cancel).await?;
-        self.bounded(cancel, self.backend.delete_objects(paths, cancel)).await
+        let _permit = self.turn(RequestKind::Delete, &self.writes, cancel).await?;
+        let request = self.backend.delete_objects(paths, cancel);
+        self.bounded(RequestKind::Delete, cancel, request).await
     }
 
     /// Copies an object within the store.
@@ -164,21 +170,74 @@ impl GenericRemoteStorage {
         to: &RemotePath,
         cancel: &CancellationToken,
     ) -> Result<(), RemoteStorageError> {
-        let _permit = acquire(&self.writes, cancel).await?;
-        self.bounded(cancel, self.backend.copy(from, to, cancel)).await
+        let _permit = self.turn(RequestKind::Copy, &self.writes, cancel).await?;
+        let request = self.backend.copy(from, to, cancel);
+        self.bounded(RequestKind::Copy, cancel, request).await
+    }
+
+    /// Brings every object below `prefix` back to its state at `timestamp`, in stores that keep
+    /// versions. What changed at or after `done_if_after`, the time at which recovery first began,
+    /// counts as recovered, so that the call can be repeated after an error. The timeout applies to
+    /// each request.
+    pub async fn time_travel_recover(
+        &self,
+        prefix: Option<&RemotePath>,
+        timestamp: SystemTime,
+        done_if_after: SystemTime,
+        cancel: &CancellationToken,
+    ) -> Result<(), RemoteStorageError> {
+        let _permit = self.turn(RequestKind::TimeTravel, &self.writes, cancel).await?;
+        let started = Instant::now();
+        let result =
+            self.backend.time_travel_recover(prefix, timestamp, done_if_after, cancel).await;
+        self.observe(RequestKind::TimeTravel, started, &result);
+        result
     }
 
     async fn bounded<T>(
         &self,
+        kind: RequestKind,
         cancel: &CancellationToken,
         operation: impl Future<Output = Result<T, RemoteStorageError>>,
     ) -> Result<T, RemoteStorageError> {
-        tokio::select! {
+        let started = Instant::now();
+        // Dropping the operation gives it up; every caller holds that to be allowed.
+        let result = tokio::select! {
             result = tokio::time::timeout(self.timeout, operation) => {
                 result.unwrap_or(Err(RemoteStorageError::Timeout(self.timeout)))
             }
             () = cancel.cancelled() => Err(RemoteStorageError::Cancelled),
+        };
+        self.observe(kind, started, &result);
+        result
+    }
+
+    fn observe<T>(
+        &self,
+        kind: RequestKind,
+        started: Instant,
+        result: &Result<T, RemoteStorageError>,
+    ) {
+        if self.backend.is_remote() {
+            metrics::observe_request(kind, started.elapsed(), result);
         }
+    }
+
+    /// Waits until fewer operations than the limit run.
+    async fn turn(
+        &self,
+        kind: RequestKind,
+        limit: &Arc<Semaphore>,
+        cancel: &CancellationToken,
+    ) -> Result<OwnedSemaphorePermit, RemoteStorageError> {
+        let started = Instant::now();
+        let permit = acquire(limit, cancel).await;
+        match (&permit, self.backend.is_remote()) {
+            (Ok(_), true) => metrics::observe_wait(kind, started.elapsed()),
+            (Err(_), true) => metrics::count_cancelled_wait(kind),
+            (_, false) => {}
+        }
+        permit
     }
 }
 

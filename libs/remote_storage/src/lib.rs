@@ -11,17 +11,20 @@ pub mod config;
 mod error;
 mod generic;
 mod local_fs;
+mod metrics;
 mod path;
+mod s3;
 mod unreliable;
 
 pub use backend::{
     ByteStream, Download, ListMode, Listing, RemoteStorage, StorageMetadata, UploadBody,
 };
-pub use config::{RemoteStorageConfig, RemoteStorageKind};
+pub use config::{RemoteStorageConfig, RemoteStorageKind, S3Config};
 pub use error::RemoteStorageError;
 pub use generic::GenericRemoteStorage;
 pub use local_fs::LocalFs;
 pub use path::{RemotePath, RemotePathError};
+pub use s3::S3Bucket;
 pub use unreliable::Unreliable;
 
 #[cfg(test)]

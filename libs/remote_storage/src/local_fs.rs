@@ -71,7 +71,8 @@ async fn blocking<T: Send + 'static>(
         Err(join_error) => Err(io::Error::other(join_error)),
     };
     result.map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound if action != "upload" => {
+        // The latter when a prefix of the name is itself an object.
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory if action != "upload" => {
             RemoteStorageError::NotFound(path.to_string())
         }
         _ => RemoteStorageError::Io { action, path: path.to_string(), source },
@@ -176,7 +177,11 @@ fn write_metadata(target: &Utf8Path, metadata: Option<StorageMetadata>) -> io::R
 
 fn remove_if_present(file: &Utf8Path) -> io::Result<()> {
     match std::fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error)
+            if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }
@@ -289,9 +294,11 @@ impl RemoteStorage for LocalFs {
                 Bound::Excluded(end) => end.min(object.length),
                 Bound::Included(last) => last.saturating_add(1).min(object.length),
             };
-            let length = end.checked_sub(start).ok_or_else(|| {
-                RemoteStorageError::BadInput(format!("{from}: range starts at {start} after {end}"))
-            })?;
+            let length = end.saturating_sub(start);
+            if length == 0 && start > 0 {
+                let message = format!("{from}: range is empty, from {start} to {end}");
+                return Err(RemoteStorageError::BadInput(message));
+            }
             let millis = object.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
             Ok(Download {
                 stream: read_stream(object.file, length),
@@ -335,6 +342,25 @@ impl RemoteStorage for LocalFs {
             })
             .await
         })
+    }
+
+    fn time_travel_recover<'a>(
+        &'a self,
+        _prefix: Option<&'a RemotePath>,
+        _timestamp: SystemTime,
+        _done_if_after: SystemTime,
+        _cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RemoteStorageError>> {
+        Box::pin(async move {
+            Err(RemoteStorageError::BadInput(format!(
+                "{} keeps no versions, so it cannot be brought back to a time",
+                self.describe()
+            )))
+        })
+    }
+
+    fn is_remote(&self) -> bool {
+        false
     }
 
     fn concurrency_limit(&self) -> usize {

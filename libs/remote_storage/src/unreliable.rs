@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
@@ -102,6 +103,23 @@ impl RemoteStorage for Unreliable {
             self.attempt("Copy", from.as_str())?;
             self.inner.copy(from, to, cancel).await
         })
+    }
+
+    fn time_travel_recover<'a>(
+        &'a self,
+        prefix: Option<&'a RemotePath>,
+        timestamp: SystemTime,
+        done_if_after: SystemTime,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), RemoteStorageError>> {
+        Box::pin(async move {
+            self.attempt("TimeTravelRecover", prefix.map_or("", RemotePath::as_str))?;
+            self.inner.time_travel_recover(prefix, timestamp, done_if_after, cancel).await
+        })
+    }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 
     fn concurrency_limit(&self) -> usize {

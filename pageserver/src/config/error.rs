@@ -39,7 +39,8 @@ pub enum ConfigError {
     /// There is no place for objects.
     #[error(
         "no remote storage configured, this is a deprecated configuration: set the key \
-         remote_storage, for example remote_storage = {{ local_path = '/var/lib/pageserver/remote' }}"
+         remote_storage, for example remote_storage = {{ local_path = '/var/lib/pageserver/remote' }} \
+         or remote_storage = {{ bucket_name = 'pages', bucket_region = 'eu-central-1' }}"
     )]
     NoRemoteStorage,
     /// The key to check tokens with is not there.

@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use pageserver_api::models::TenantConfigOverrides;
 use pageserver_api::models::tenant_config::describe_error;
-use remote_storage::{RemoteStorageConfig, RemoteStorageKind};
+use remote_storage::RemoteStorageConfig;
 use toml::{Table, Value};
 use utils::NodeId;
 
@@ -42,12 +42,10 @@ pub fn remote_storage(
     reader: &mut Reader,
     workdir: &Utf8Path,
 ) -> Result<RemoteStorageConfig, ConfigError> {
-    let allowed = "a table with the key local_path, and optionally timeout";
-    let mut config: RemoteStorageConfig =
+    let allowed = "a table with the key local_path, or with bucket_name and bucket_region";
+    let config: RemoteStorageConfig =
         reader.take("remote_storage", allowed)?.ok_or(ConfigError::NoRemoteStorage)?;
-    let RemoteStorageKind::LocalFs { local_path } = &mut config.kind;
-    *local_path = workdir.join(&*local_path);
-    Ok(config)
+    Ok(config.relative_to(workdir))
 }
 
 /// `tenant_config`: options of tenants that set none themselves. Unknown keys inside are ignored.

@@ -91,9 +91,23 @@ fn an_ill_typed_tenant_option_is_named() {
 #[test]
 fn relative_paths_start_at_the_working_directory() {
     let conf = parse("").unwrap();
-    let RemoteStorageKind::LocalFs { local_path } = conf.remote_storage.kind;
+    let RemoteStorageKind::LocalFs { local_path } = conf.remote_storage.kind else {
+        panic!("the minimal document names a directory")
+    };
     assert_eq!(local_path, "/srv/pageserver/../remote");
     assert_eq!(conf.postgres.distrib_dir, "/srv/pageserver/pg_install");
+}
+
+#[test]
+fn a_bucket_can_be_the_remote_storage() {
+    let bucket = "bucket_name = 'b', bucket_region = 'eu-west-1', endpoint = 'http://[::1]:9000'";
+    let document = format!("id = 1\nremote_storage = {{ {bucket} }}");
+    let conf = PageServerConf::parse(&document, &[], "/srv".into()).unwrap();
+    let RemoteStorageKind::S3(s3) = conf.remote_storage.kind else { panic!("it is a bucket") };
+    assert_eq!(s3.bucket_name, "b");
+    let document = document.replace("bucket_region", "bucket_regoin");
+    let error = PageServerConf::parse(&document, &[], "/srv".into()).unwrap_err();
+    assert!(error.to_string().contains("bucket_regoin"), "{error}");
 }
 
 #[test]

@@ -60,6 +60,8 @@ fn wal_is_archived_where_there_is_storage_for_it() {
     assert!(!config(&["--remote-storage="]).unwrap().wal_backup_enabled);
     let storage = "--remote-storage={local_path='/x'}";
     assert!(config(&[storage]).unwrap().wal_backup_enabled);
+    let bucket = "--remote-storage={bucket_name='b', bucket_region='r', prefix_in_bucket='wal'}";
+    assert!(config(&[bucket]).unwrap().wal_backup_enabled);
     let disabled = config(&[storage, "--disable-wal-backup"]).unwrap();
     assert!(!disabled.wal_backup_enabled && disabled.remote_storage.is_some());
 }

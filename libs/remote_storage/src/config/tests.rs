@@ -23,3 +23,44 @@ fn unknown_and_missing_keys_are_refused() {
     let missing = toml::from_str::<RemoteStorageConfig>("");
     assert!(missing.unwrap_err().to_string().contains("local_path"));
 }
+
+#[test]
+fn a_bucket_is_described_whole() {
+    let text = "bucket_name = 'b'\nbucket_region = 'eu-west-1'\nprefix_in_bucket = 'p'\n\
+        endpoint = 'http://127.0.0.1:9000'\nconcurrency_limit = 7\n\
+        max_keys_per_list_response = 10\nupload_storage_class = 'INTELLIGENT_TIERING'";
+    let config: RemoteStorageConfig = toml::from_str(text).unwrap();
+    let RemoteStorageKind::S3(bucket) = &config.kind else { panic!("{config:?}") };
+    assert_eq!(bucket.bucket_name, "b");
+    assert_eq!(bucket.concurrency_limit.get(), 7);
+    assert_eq!(bucket.endpoint.as_deref(), Some("http://127.0.0.1:9000"));
+    let again: RemoteStorageConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+    assert_eq!(again, config);
+}
+
+#[test]
+fn a_bucket_needs_its_name_and_region() {
+    for (text, named) in [
+        ("bucket_name = 'b'", "lacks bucket_region"),
+        ("bucket_region = 'r'", "lacks bucket_name"),
+        ("local_path = 'a'\nbucket_name = 'b'", "local_path and also bucket_name"),
+        (
+            "bucket_name = 'b'\nbucket_region = 'r'\nmax_keys_per_list_response = 0",
+            "from 1 to 1000",
+        ),
+        ("bucket_name = 'b'\nbucket_region = 'r'\nendpoint = 'host:80'", "http://"),
+        ("bucket_name = 'b'\nbucket_region = 'r'\nconcurrency_limit = 0", "concurrency_limit"),
+    ] {
+        let error = toml::from_str::<RemoteStorageConfig>(text).unwrap_err().to_string();
+        assert!(error.contains(named), "{text}: {error}");
+    }
+}
+
+#[test]
+fn only_directories_are_relative() {
+    let local: RemoteStorageConfig = toml::from_str("local_path = '../x'").unwrap();
+    let RemoteStorageKind::LocalFs { local_path } = local.relative_to("/srv".into()).kind else {
+        panic!("it is a directory")
+    };
+    assert_eq!(local_path, "/srv/../x");
+}

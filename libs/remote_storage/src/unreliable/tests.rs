@@ -1,12 +1,12 @@
-use crate::tests::temp_store::temp_store;
+use crate::tests::stores::local_fs;
 use bytes::Bytes;
 
 use super::*;
 
 #[tokio::test]
 async fn an_operation_succeeds_after_the_configured_failures() {
-    let (_dir, store) = temp_store();
-    let store = store.with_simulated_failures(2);
+    let test = local_fs();
+    let store = test.storage.with_simulated_failures(2);
     let path = RemotePath::new("a/b").unwrap();
     let cancel = CancellationToken::new();
     for _ in 0..2 {
