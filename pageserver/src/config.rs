@@ -13,6 +13,7 @@ pub mod location;
 mod node;
 mod postgres;
 mod reader;
+mod redo;
 mod telemetry;
 mod upcalls;
 mod wal;
@@ -30,6 +31,7 @@ pub use limits::LimitsConfig;
 pub use listen::ListenConfig;
 pub use location::{AttachMode, AttachedTenantConf, LocationConf, LocationMode, TenantConfHandle};
 pub use postgres::{PostgresConfig, PostgresNotFound};
+pub use redo::{HelperCommand, RedoConfig, RedoEngine};
 pub use telemetry::TelemetryConfig;
 pub use upcalls::UpcallConfig;
 pub use wal::WalConfig;
@@ -66,6 +68,8 @@ pub struct PageServerConf {
     pub tenant_defaults: TenantConfig,
     /// How layers are read and written.
     pub engine: EngineConfig,
+    /// Where WAL records are applied to pages.
+    pub redo: RedoConfig,
     /// Concurrency.
     pub limits: LimitsConfig,
     /// The control plane.
@@ -103,6 +107,7 @@ impl PageServerConf {
             remote_storage: node::remote_storage(reader, workdir)?,
             tenant_defaults: tenant_overrides.merge(&TenantConfig::default()),
             engine: EngineConfig::read(reader)?,
+            redo: RedoConfig::read(reader)?,
             limits: LimitsConfig::read(reader)?,
             upcalls: UpcallConfig::read(reader)?,
             telemetry: TelemetryConfig::read(reader)?,

@@ -1,8 +1,10 @@
 //! Turns what a read gathered for one key, an image and the changes after it, into the value.
 //!
-//! PostgreSQL's own records go to a [`PostgresRedo`] engine; the storage's records are applied
-//! by [`native`]. CPU work only: no I/O, no async, no state.
+//! PostgreSQL's own records go to a [`PostgresRedo`] engine, in this process or in a helper
+//! process; which one is [`RedoManager`]'s to say. The storage's records are applied by [`native`].
+//! Nothing here knows layers or timelines.
 
+use std::future::Future;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,14 +12,20 @@ use pageserver_api::{Key, WalRecord};
 use postgres_ffi::PgMajor;
 use utils::Lsn;
 
+mod failures;
+mod helper;
 mod in_process;
+mod manager;
 mod metrics;
 mod native;
 
+pub use helper::HelperError;
 pub use in_process::InProcessRedo;
+pub use manager::RedoManager;
 pub use native::NativeRecordError;
 
-/// Why a value could not be reconstructed. None of these goes away by trying again.
+/// Why a value could not be reconstructed. Trying again is of no use: what a new helper process
+/// could mend has been tried with one.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconstructError {
     /// There is neither an image nor a record.
@@ -70,6 +78,14 @@ pub enum ReconstructError {
         /// What the engine said.
         source: wal_redo::RedoError,
     },
+    /// The helper process gave no page.
+    #[error("error applying WAL records to key {key} in the helper process")]
+    Helper {
+        /// The key.
+        key: Key,
+        /// What it said.
+        source: HelperError,
+    },
     /// A record of the storage's own cannot be applied.
     #[error("error applying a storage record at {lsn} to key {key}")]
     Native {
@@ -82,9 +98,8 @@ pub enum ReconstructError {
     },
 }
 
-/// Applies PostgreSQL's WAL records to one page. The engine runs in this process; the trait is
-/// the seam at which one in a helper process can be added.
-pub trait PostgresRedo {
+/// Applies PostgreSQL's WAL records to one page.
+pub trait PostgresRedo: Sync {
     /// Applies `records`, ascending by LSN, to `base` (`None`: the first record initialises
     /// the page) and returns the page.
     fn apply(
@@ -93,23 +108,11 @@ pub trait PostgresRedo {
         base: Option<Bytes>,
         records: &[(Lsn, Bytes)],
         major: PgMajor,
-    ) -> Result<Bytes, ReconstructError>;
+    ) -> impl Future<Output = Result<Bytes, ReconstructError>> + Send;
 }
 
-/// Reconstructs `key` as of `lsn` from an image and the records after it, ascending by LSN.
-pub fn reconstruct(
-    key: Key,
-    lsn: Lsn,
-    base: Option<(Lsn, Bytes)>,
-    records: Vec<(Lsn, WalRecord)>,
-    major: PgMajor,
-) -> Result<Bytes, ReconstructError> {
-    debug_assert!(records.iter().all(|(record_lsn, _)| *record_lsn <= lsn), "read at {lsn}");
-    reconstruct_with(&InProcessRedo, key, base, records, major)
-}
-
-/// As [`reconstruct`], with a given engine.
-pub fn reconstruct_with(
+/// Reconstructs `key` from an image and the records after it, ascending by LSN.
+pub async fn reconstruct(
     engine: &impl PostgresRedo,
     key: Key,
     base: Option<(Lsn, Bytes)>,
@@ -131,7 +134,7 @@ pub fn reconstruct_with(
         match record {
             WalRecord::Postgres { record, .. } => batch.push((lsn, record)),
             own => {
-                let below = apply_batch(engine, key, value, &mut batch, major)?;
+                let below = apply_batch(engine, key, value, &mut batch, major).await?;
                 let below = below.ok_or(ReconstructError::NoBaseImage { key, lsn })?;
                 let after = native::apply(key, lsn, below, own)
                     .map_err(|source| ReconstructError::Native { key, lsn, source })?;
@@ -139,13 +142,13 @@ pub fn reconstruct_with(
             }
         }
     }
-    let value = apply_batch(engine, key, value, &mut batch, major)?;
+    let value = apply_batch(engine, key, value, &mut batch, major).await?;
     metrics::observe(started.elapsed(), count, bytes);
     value.ok_or(ReconstructError::Nothing { key })
 }
 
 /// Applies and empties a run of PostgreSQL records.
-fn apply_batch(
+async fn apply_batch(
     engine: &impl PostgresRedo,
     key: Key,
     value: Option<Bytes>,
@@ -156,7 +159,7 @@ fn apply_batch(
         return Ok(value);
     }
     let records = std::mem::take(batch);
-    engine.apply(key, value, &records, major).map(Some)
+    engine.apply(key, value, &records, major).await.map(Some)
 }
 
 fn postgres_bytes(records: &[(Lsn, WalRecord)]) -> usize {

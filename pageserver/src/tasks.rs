@@ -111,6 +111,8 @@ task_kinds! {
     LayerDownload on Background;
     /// A test.
     UnitTest on Background;
+    /// Logs what a WAL redo process says.
+    WalRedoStderrLogger on Background;
     /// Makes a timeline independent of its ancestor.
     DetachAncestor on Background;
 }

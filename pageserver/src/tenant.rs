@@ -36,6 +36,7 @@ use utils::{Generation, TimelineId};
 use crate::config::{
     AttachMode, AttachedTenantConf, LocationConf, LocationMode, PageServerConf, TenantConfHandle,
 };
+use crate::redo::RedoManager;
 use crate::remote::{RemoteResources, RemoteTimelineClient};
 use crate::tasks::TaskScope;
 pub use crate::timeline::ShutdownMode;
@@ -128,6 +129,8 @@ pub struct Tenant {
     pub gate: Gate,
     /// Where it is in its life.
     pub state: StateCell,
+    /// Applies WAL records to pages.
+    pub redo: Arc<RedoManager>,
     resources: TenantResources,
     tasks: TaskScope,
     /// Ends a lazy wait for capacity.
@@ -200,6 +203,8 @@ impl Tenant {
         resources: TenantResources,
     ) -> Self {
         let cancel = CancellationToken::new();
+        let path = conf.tenant_path(&tenant_shard_id);
+        let redo = RedoManager::new(&conf.redo, tenant_shard_id, path, cancel.clone());
         Tenant {
             tenant_shard_id,
             shard_identity,
@@ -210,6 +215,7 @@ impl Tenant {
             cancel,
             gate: Gate::new(),
             state: StateCell::new(tenant_shard_id),
+            redo: Arc::new(redo),
             resources,
             wanted: CancellationToken::new(),
             timelines: Mutex::default(),
@@ -291,6 +297,7 @@ impl Tenant {
             metadata,
             ancestor,
             remote_client,
+            redo: Arc::clone(&self.redo),
             parent_cancel: self.cancel.clone(),
             runtime: self.resources.remote.runtime.clone(),
         }

@@ -41,6 +41,7 @@ use utils::{Generation, Lsn, TimelineId};
 use crate::config::{PageServerConf, TenantConfHandle};
 use crate::keymap::{LogicalSize, RelSizeCache};
 use crate::layers::{Layer, LayerOwner};
+use crate::redo::RedoManager;
 use crate::remote::RemoteTimelineClient;
 use crate::tasks::TaskScope;
 
@@ -79,6 +80,8 @@ pub struct Timeline {
     pub pg_major: PgMajor,
     /// The timeline in remote storage.
     pub remote_client: RemoteTimelineClient,
+    /// Applies WAL records to pages.
+    pub redo: Arc<RedoManager>,
     /// Fires when the timeline shuts down.
     pub cancel: CancellationToken,
     /// Held by everything that works on the timeline.

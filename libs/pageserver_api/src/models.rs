@@ -15,7 +15,9 @@ pub use location::{
     TenantLocationResponse, TenantShardLocation,
 };
 pub use node::{FailpointConfig, NodeStatus, Utilization};
-pub use tenant::{AttachmentStatus, TenantDetails, TenantInfo, TenantState};
+pub use tenant::{
+    AttachmentStatus, TenantDetails, TenantInfo, TenantState, WalRedoProcess, WalRedoStatus,
+};
 pub use tenant_config::{TenantConfig, TenantConfigOverrides, TenantConfigResponse};
 pub use timeline::{
     CheckpointOptions, GcRequest, GcResult, LsnByTimestamp, LsnByTimestampKind, LsnLease,

@@ -12,7 +12,7 @@ use super::{ConfigError, UpcallConfig};
 
 /// Keys of features that this version does not have. They are accepted so that one file serves
 /// several versions.
-const WITHOUT_EFFECT: [&str; 17] = [
+const WITHOUT_EFFECT: [&str; 16] = [
     "background_task_maximum_delay",
     "cached_metric_collection_interval",
     "concurrent_tenant_size_logical_size_queries",
@@ -29,7 +29,6 @@ const WITHOUT_EFFECT: [&str; 17] = [
     "secondary_download_concurrency",
     "synthetic_size_calculation_interval",
     "virtual_file_io_engine",
-    "wal_redo_timeout",
 ];
 
 /// `id`: mandatory.

@@ -54,6 +54,10 @@ fn a_bad_value_is_refused_with_key_value_and_what_is_allowed() {
         ("broker_endpoint = 'localhost'", "localhost", "a URL"),
         ("concurrent_tenant_warmup = '0'", "0", "at least 1"),
         ("listen_pg_addr = 7", "7", "a string"),
+        ("wal_redo_engine = 'magic'", "magic", "'native' or 'process'"),
+        ("wal_redo_engine = 'process'", "process", "wal_redo_helper"),
+        ("wal_redo_helper = ['wal_redo']", "wal_redo", "absolute path"),
+        ("wal_redo_helper = []", "[]", "absolute path"),
         ("control_plane_api = 'http://x/'", "http://x/", "location_config"),
     ];
     for (text, value, allowed) in cases {
@@ -136,4 +140,12 @@ fn a_version_that_is_not_installed_lists_where_it_was_searched() {
     if let Err(error) = error {
         assert!(error.contains("/nonexistent/v18") && error.contains("pg_distrib_dir"), "{error}");
     }
+}
+
+#[test]
+fn the_version_is_filled_into_the_helpers_command() {
+    let text = "wal_redo_helper = ['/opt/v{version}/bin/postgres', '--x={version}']";
+    let helper = parse(text).unwrap().redo.helper.unwrap();
+    assert_eq!(helper.program(postgres_ffi::PgMajor::V17), "/opt/v17/bin/postgres");
+    assert_eq!(helper.arguments(postgres_ffi::PgMajor::V15), ["--x=15"]);
 }

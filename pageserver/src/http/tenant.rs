@@ -7,7 +7,8 @@ use axum::extract;
 use http_server::ApiError;
 use http_server::extract::{JsonBody, PathParams, QueryParams, RequestClaims};
 use pageserver_api::models::{
-    TenantConfigOverrides, TenantConfigResponse, TenantDetails, TenantInfo,
+    TenantConfigOverrides, TenantConfigResponse, TenantDetails, TenantInfo, WalRedoProcess,
+    WalRedoStatus,
 };
 use pageserver_api::shard::TenantShardId;
 use serde_json::{Map, Value};
@@ -51,9 +52,16 @@ pub async fn get(
     ids.extend(tenant.unloadable_timelines().into_keys());
     Ok(Json(TenantDetails {
         tenant_info: TenantInfo { current_physical_size: Some(size), ..info(&tenant) },
-        walredo: None,
+        walredo: Some(redo_status(&tenant).await),
         timelines: ids,
     }))
+}
+
+async fn redo_status(tenant: &Tenant) -> WalRedoStatus {
+    let last_redo_at =
+        tenant.redo.last_redo_at().map(|time| humantime::format_rfc3339_millis(time).to_string());
+    let process = tenant.redo.process_ids().await.first().map(|pid| WalRedoProcess { pid: *pid });
+    WalRedoStatus { last_redo_at, process }
 }
 
 fn info(tenant: &Tenant) -> TenantInfo {

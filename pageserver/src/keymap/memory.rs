@@ -77,7 +77,8 @@ impl KeyReader for MemoryStore {
         if let (Some((_, image)), true) = (&base, records.is_empty()) {
             return Ok(image.clone());
         }
-        redo::reconstruct(key, lsn, base, records, self.major)
+        redo::reconstruct(&redo::InProcessRedo, key, base, records, self.major)
+            .await
             .map_err(|error| KeyReadError::Failed { key, lsn, source: Box::new(error) })
     }
 

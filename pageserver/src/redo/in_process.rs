@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pageserver_api::Key;
-use postgres_ffi::{BLCKSZ, PgMajor};
+use postgres_ffi::{BLCKSZ, BlockNumber, PgMajor, RelTag};
 use utils::Lsn;
 use wal_decoder::record::decode;
 
@@ -13,22 +13,16 @@ use super::{PostgresRedo, ReconstructError};
 pub struct InProcessRedo;
 
 impl PostgresRedo for InProcessRedo {
-    fn apply(
+    async fn apply(
         &self,
         key: Key,
         base: Option<Bytes>,
         records: &[(Lsn, Bytes)],
         major: PgMajor,
     ) -> Result<Bytes, ReconstructError> {
-        let Some((rel, block)) = key.to_rel_block() else {
-            let lsn = records.first().map_or(Lsn::INVALID, |(lsn, _)| *lsn);
-            return Err(ReconstructError::NotARelationBlock { key, lsn });
-        };
+        let (rel, block) = checked_target(key, base.as_ref(), records)?;
         let mut page = vec![0; BLCKSZ];
         if let Some(base) = base {
-            if base.len() != BLCKSZ {
-                return Err(ReconstructError::NotAPage { key, length: base.len() });
-            }
             page.copy_from_slice(&base);
         }
         let buffer: &mut [u8; BLCKSZ] = page
@@ -46,5 +40,19 @@ impl PostgresRedo for InProcessRedo {
                 .map_err(|source| ReconstructError::Redo { key, source })?;
         }
         Ok(Bytes::from(page))
+    }
+}
+
+/// The block that a key stands for, if records can be applied to it and to the base image.
+pub(super) fn checked_target(
+    key: Key,
+    base: Option<&Bytes>,
+    records: &[(Lsn, Bytes)],
+) -> Result<(RelTag, BlockNumber), ReconstructError> {
+    let lsn = records.first().map_or(Lsn::INVALID, |(lsn, _)| *lsn);
+    let target = key.to_rel_block().ok_or(ReconstructError::NotARelationBlock { key, lsn })?;
+    match base.filter(|base| base.len() != BLCKSZ) {
+        Some(base) => Err(ReconstructError::NotAPage { key, length: base.len() }),
+        None => Ok(target),
     }
 }

@@ -17,6 +17,8 @@ use crate::timeline::{CompactFlags, CompactionError};
 const DISABLED_POLL: Duration = Duration::from_secs(10);
 /// Base of the waits after failures.
 const BACKOFF_BASE_SECONDS: f64 = 1.0;
+/// Periods without a page to redo after which the helper process is ended.
+const IDLE_PERIODS: u32 = 10;
 /// Longest wait after failures.
 const BACKOFF_MAX_SECONDS: f64 = 300.0;
 
@@ -45,6 +47,7 @@ impl Tenant {
                         tenant.compaction_failed(&failure, failures)
                     }
                 };
+                tenant.redo.quiesce(tenant.compaction_period() * IDLE_PERIODS).await;
             }
             Ok::<(), Infallible>(())
         };

@@ -35,6 +35,7 @@ impl Tenant {
             join_all(timelines.iter().map(|timeline| self.shutdown_timeline(timeline, mode))).await;
             self.cancel.cancel();
             self.tasks.wait().await;
+            self.redo.shutdown().await;
         }
         self.close_gate().await;
     }

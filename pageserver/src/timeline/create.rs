@@ -21,6 +21,7 @@ use super::{CreateTimelineError, Timeline, TimelineState};
 use crate::config::{PageServerConf, TenantConfHandle};
 use crate::keymap::{LogicalSize, RelSizeCache};
 use crate::layers::{Layer, LayerOwner};
+use crate::redo::RedoManager;
 use crate::remote::RemoteTimelineClient;
 use crate::tasks::TaskScope;
 
@@ -42,6 +43,8 @@ pub struct TimelineParams {
     pub ancestor: Option<Arc<Timeline>>,
     /// The timeline's remote state, with its queue started.
     pub remote_client: RemoteTimelineClient,
+    /// Applies WAL records to pages.
+    pub redo: Arc<RedoManager>,
     /// Fires when the tenant shuts down.
     pub parent_cancel: CancellationToken,
     /// Where background work runs.
@@ -106,6 +109,7 @@ impl Timeline {
             initdb_lsn: metadata.initdb_lsn,
             generation: params.remote_client.generation(),
             remote_client: params.remote_client,
+            redo: params.redo,
             tenant_conf,
             state: watch::Sender::new(TimelineState::Loading),
             layers: RwLock::new(LayerManager::new(next_open_layer_at, layers(&layer_owner))),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use pageserver_api::Key;
 use pageserver_api::keyspace::KeySpace;
 use utils::Lsn;
@@ -82,15 +83,16 @@ impl Timeline {
         }
         let mut state = ReconstructState::new();
         self.gather(keys, lsn, &mut state, ctx).await?;
-        let gathered = state.into_keys().into_iter();
-        Ok(gathered
-            .map(|(key, state)| {
-                let value = state
-                    .map_err(PageReconstructError::Value)
-                    .and_then(|state| self.reconstruct(key, lsn, state));
-                (key, value)
-            })
-            .collect())
+        // Together, so that a helper process has all requests of the read at once. The engine of
+        // this process finishes each before the next begins.
+        let values = state.into_keys().into_iter().map(async |(key, state)| {
+            let value = match state {
+                Ok(state) => self.reconstruct(key, lsn, state).await,
+                Err(error) => Err(PageReconstructError::Value(error)),
+            };
+            (key, value)
+        });
+        Ok(join_all(values).await.into_iter().collect())
     }
 
     /// Gathers from this timeline and as many ancestors as it takes.
@@ -143,7 +145,7 @@ impl Timeline {
 
     /// Turns what was gathered for a key into its value. Values arrive newest first; redo
     /// takes them oldest first.
-    fn reconstruct(
+    async fn reconstruct(
         &self,
         key: Key,
         lsn: Lsn,
@@ -154,9 +156,14 @@ impl Timeline {
             Some((_, image)) if records.is_empty() => Ok(image),
             base => {
                 records.reverse();
-                redo::reconstruct(key, lsn, base, records, self.pg_major).map_err(|source| {
-                    PageReconstructError::Redo { key, lsn, source: Arc::new(source) }
-                })
+                debug_assert!(records.iter().all(|(at, _)| *at <= lsn), "read at {lsn}");
+                redo::reconstruct(self.redo.as_ref(), key, base, records, self.pg_major)
+                    .await
+                    .map_err(|source| PageReconstructError::Redo {
+                        key,
+                        lsn,
+                        source: Arc::new(source),
+                    })
             }
         }
     }

@@ -12,6 +12,7 @@ use utils::{Generation, Lsn, TenantId, TimelineId};
 use super::{LoadTimelineError, ShutdownMode, Timeline, TimelineParams};
 use crate::config::{AttachMode, AttachedTenantConf, PageServerConf, TenantConfHandle};
 use crate::context::{DownloadBehavior, RequestContext};
+use crate::redo::RedoManager;
 use crate::remote::testing::TestStore;
 use crate::remote::{RemoteTimelineClient, download_index};
 use crate::tasks::TaskKind;
@@ -85,6 +86,12 @@ impl TimelineHarness {
             metadata,
             ancestor,
             remote_client,
+            redo: Arc::new(RedoManager::new(
+                &self.conf.redo,
+                self.tenant_shard_id,
+                self.conf.tenant_path(&self.tenant_shard_id),
+                CancellationToken::new(),
+            )),
             parent_cancel: CancellationToken::new(),
             runtime: Handle::current(),
         }
