@@ -11,6 +11,7 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 use utils::Lsn;
 
+use crate::acceptor::PeerInfo;
 use crate::control_file::ControlFile;
 use crate::messages::ProposerUuid;
 use crate::storage::{ControlStore, StorageError};
@@ -110,6 +111,32 @@ impl<C: ControlStore> TimelineState<C> {
     /// Persists the overlay.
     pub fn flush(&mut self) -> Result<(), StorageError> {
         self.finish_change(self.start_change())
+    }
+
+    /// Takes over the positions that `peer` knows better and that say nothing
+    /// about the log here, so that no log is needed for it.
+    pub fn record_peer(&mut self, peer: &PeerInfo) -> Result<(), StorageError> {
+        let memory = &mut self.memory;
+        memory.backup_lsn = memory.backup_lsn.max(peer.backup_lsn);
+        memory.remote_consistent_lsn = memory.remote_consistent_lsn.max(peer.remote_consistent_lsn);
+        memory.peer_horizon_lsn = memory.peer_horizon_lsn.max(peer.peer_horizon_lsn);
+        match self.is_far_ahead_of_file() {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a position in memory is more than a segment ahead of the file.
+    fn is_far_ahead_of_file(&self) -> bool {
+        let (memory, file) = (&self.memory, &self.persistent);
+        let wal_seg_size = u64::from(file.server.wal_seg_size);
+        [
+            (memory.backup_lsn, file.backup_lsn),
+            (memory.remote_consistent_lsn, file.remote_consistent_lsn),
+            (memory.peer_horizon_lsn, file.peer_horizon_lsn),
+        ]
+        .into_iter()
+        .any(|(memory, file)| memory.saturating_sub(file) > wal_seg_size)
     }
 
     /// Whether a [`Self::flush`] would write.

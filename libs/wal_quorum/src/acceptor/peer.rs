@@ -31,26 +31,7 @@ impl<S: WalStorage, C: ControlStore> Acceptor<S, C> {
         if peer.commit_lsn != Lsn::INVALID && same_log {
             self.advance_commit_lsn(peer.commit_lsn)?;
         }
-        let memory = &mut self.state.memory;
-        memory.backup_lsn = memory.backup_lsn.max(peer.backup_lsn);
-        memory.remote_consistent_lsn = memory.remote_consistent_lsn.max(peer.remote_consistent_lsn);
-        memory.peer_horizon_lsn = memory.peer_horizon_lsn.max(peer.peer_horizon_lsn);
-        if self.is_far_behind() {
-            self.flush_state()?;
-        }
-        Ok(())
-    }
-
-    /// Whether a position in memory is more than a segment ahead of the file.
-    fn is_far_behind(&self) -> bool {
-        let memory = &self.state.memory;
-        let wal_seg_size = u64::from(self.state.server.wal_seg_size);
-        [
-            (memory.backup_lsn, self.state.backup_lsn),
-            (memory.remote_consistent_lsn, self.state.remote_consistent_lsn),
-            (memory.peer_horizon_lsn, self.state.peer_horizon_lsn),
-        ]
-        .into_iter()
-        .any(|(memory, file)| memory.saturating_sub(file) > wal_seg_size)
+        let result = self.state.record_peer(peer);
+        self.storage("flush the control file", result)
     }
 }
