@@ -1,16 +1,21 @@
-//! Complete WAL segments in object storage.
+//! WAL segments in object storage.
 //!
 //! Key of a segment: `<tenant>/<timeline>/<segment name>`; its body is the file. Writing the
 //! same segment twice is harmless: only committed WAL is archived, so the bytes are equal.
+//! Partial segments lie beside them, each safekeeper's under names of its own.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::time::Duration;
 
 use bytes::Bytes;
 use camino::Utf8PathBuf;
+use futures::StreamExt;
 use postgres_ffi::xlog::segment_file_name;
-use remote_storage::{GenericRemoteStorage, ListMode, RemotePath, RemoteStorageError};
+use remote_storage::{GenericRemoteStorage, ListMode, RemotePath, RemoteStorageError, UploadBody};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use utils::{Lsn, TenantTimelineId};
 
@@ -65,6 +70,82 @@ impl WalArchive {
         let failed = |source| ArchiveError { action: "upload", ttid, source };
         let key = key(ttid, &segment_file_name(segno)).map_err(failed)?;
         self.storage.upload_file(file, SEGMENT_SIZE, &key, cancel).await.map_err(failed)
+    }
+
+    /// Archives the first `length` bytes of `file` as the partial segment `name`.
+    pub async fn upload_partial(
+        &self,
+        ttid: TenantTimelineId,
+        name: &str,
+        file: Option<std::fs::File>,
+        length: u64,
+        cancel: &CancellationToken,
+    ) -> Result<(), ArchiveError> {
+        let failed = |source| ArchiveError { action: "upload", ttid, source };
+        let key = key(ttid, name).map_err(failed)?;
+        let body = match file {
+            Some(file) if length > 0 => {
+                let content = tokio::fs::File::from_std(file).take(length);
+                UploadBody::Stream {
+                    stream: ReaderStream::new(content).boxed(),
+                    size_bytes: length,
+                }
+            }
+            // At a segment's very start there is nothing to archive yet, not even a file.
+            Some(_) | None => UploadBody::Bytes(Bytes::new()),
+        };
+        let metadata = HashMap::from([("sk_type".to_owned(), "partial_segment".to_owned())]);
+        self.storage.upload(body, &key, Some(metadata), cancel).await.map_err(failed)
+    }
+
+    /// A whole partial segment, at most as long as a segment.
+    pub async fn download_partial(
+        &self,
+        ttid: TenantTimelineId,
+        name: &str,
+        cancel: &CancellationToken,
+    ) -> Result<Bytes, ArchiveError> {
+        let failed = |source| ArchiveError { action: "download", ttid, source };
+        let key = key(ttid, name).map_err(failed)?;
+        let end = Bound::Excluded(SEGMENT_SIZE + 1);
+        let download = self.storage.download_range(&key, 0, end, cancel).await.map_err(failed)?;
+        download.collect(&key).await.map_err(failed)
+    }
+
+    /// Deletes objects of a timeline; absent ones are no error.
+    pub async fn delete_objects(
+        &self,
+        ttid: TenantTimelineId,
+        names: &[String],
+        cancel: &CancellationToken,
+    ) -> Result<(), ArchiveError> {
+        let failed = |source| ArchiveError { action: "delete", ttid, source };
+        let keys: Result<Vec<_>, _> = names.iter().map(|name| key(ttid, name)).collect();
+        let keys = keys.map_err(failed)?;
+        self.storage.delete_objects(&keys, cancel).await.map_err(failed)
+    }
+
+    /// Copies complete segments to another timeline of the archive, those that it lacks.
+    pub async fn copy_segments(
+        &self,
+        from: TenantTimelineId,
+        to: TenantTimelineId,
+        segments: Range<u64>,
+        cancel: &CancellationToken,
+    ) -> Result<(), ArchiveError> {
+        let failed = |source| ArchiveError { action: "copy", ttid: to, source };
+        let prefix = key(to, "").map_err(failed)?;
+        let mode = ListMode::NoDelimiter;
+        let listing = self.storage.list(Some(&prefix), mode, None, cancel).await.map_err(failed)?;
+        for segno in segments {
+            let name = segment_file_name(segno);
+            let target = key(to, &name).map_err(failed)?;
+            if !listing.keys.contains(&target) {
+                let source = key(from, &name).map_err(failed)?;
+                self.storage.copy(&source, &target, cancel).await.map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// `length` bytes of WAL from `position` on, which must lie in one segment.

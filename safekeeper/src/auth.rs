@@ -1,7 +1,17 @@
-//! What a token permits on a safekeeper.
+//! What a token permits on a safekeeper, and the token this one presents to others.
 
 use utils::TenantId;
 use utils::auth::{Claims, Scope};
+
+/// A token of our own, never shown in logs.
+#[derive(Clone)]
+pub struct SecretToken(pub String);
+
+impl std::fmt::Debug for SecretToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretToken(hidden)")
+    }
+}
 
 /// Why a valid token is not enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

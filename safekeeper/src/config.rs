@@ -1,7 +1,6 @@
 //! What the operator can set: command-line options, checked and given their types.
 //!
-//! [`Options`] is the command line as written, [`Config`] what the daemon runs with. An option
-//! whose feature this build does not have is refused rather than ignored.
+//! [`Options`] is the command line as written, [`Config`] what the daemon runs with.
 
 use std::time::Duration;
 
@@ -59,7 +58,7 @@ pub struct Options {
     /// A peer not heard of for longer is taken for dead.
     #[arg(long, default_value = "5000ms", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub heartbeat_timeout: Duration,
-    /// Fetch missing WAL from peers. Not available in this build; only `false` is accepted.
+    /// Fetch missing WAL from peers when no compute does it.
     #[arg(long, default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
     pub peer_recovery: bool,
     /// Object storage for WAL, as a TOML inline table such as `{local_path='/wal'}` or
@@ -93,25 +92,25 @@ pub struct Options {
     /// Keep WAL that connected pageservers have not received yet.
     #[arg(long)]
     pub walsenders_keep_horizon: bool,
-    /// Accepted and ignored: partial segments are not archived in this build.
+    /// Accepted and ignored: partial segments are archived whenever there is object storage.
     #[arg(long)]
     pub partial_backup_enabled: bool,
-    /// Wait before archiving a partial segment. Without effect: they are not archived.
+    /// Wait before archiving a partial segment.
     #[arg(long, default_value = "15m", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub partial_backup_timeout: Duration,
     /// Never publish to the broker on a timer, for tests of discovery.
     #[arg(long)]
     pub disable_periodic_broker_push: bool,
-    /// Move idle timelines to object storage. Not available in this build.
+    /// Move idle timelines to object storage.
     #[arg(long)]
     pub enable_offload: bool,
-    /// Delete the local segment of a timeline moved away. Not available in this build.
+    /// Delete the local segment of a timeline moved to object storage.
     #[arg(long)]
     pub delete_offloaded_wal: bool,
     /// Changed values in memory are saved after this time.
     #[arg(long, default_value = "300s", value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub control_file_save_interval: Duration,
-    /// Concurrent uploads of partial segments. Without effect: they are not archived.
+    /// Concurrent uploads of partial segments.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub partial_backup_concurrency: usize,
     /// Print the version and exit.
@@ -122,14 +121,6 @@ pub struct Options {
 /// An option that cannot be honoured.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ConfigError {
-    /// The option's feature does not exist here.
-    #[error("option {option} is not available in this build ({feature}); remove it")]
-    NotBuilt {
-        /// The option.
-        option: &'static str,
-        /// What it asks for.
-        feature: &'static str,
-    },
     /// The broker's address is not a URI.
     #[error("option --broker-endpoint={value}: expected http://HOST:PORT or https://HOST:PORT")]
     BrokerEndpoint {
@@ -153,8 +144,14 @@ pub enum ConfigError {
         source: toml::de::Error,
     },
     /// Nothing could ever be archived.
-    #[error("option --wal-backup-parallel-jobs=0: at least 1 is needed")]
-    NoUploads,
+    #[error("option {option}=0: at least 1 is needed")]
+    NoUploads {
+        /// The option.
+        option: &'static str,
+    },
+    /// There is nowhere to move timelines to.
+    #[error("option --enable-offload needs --remote-storage and no --disable-wal-backup")]
+    NowhereToOffload,
 }
 
 /// What the daemon runs with.
@@ -196,17 +193,25 @@ pub struct Config {
     pub max_offloader_lag_bytes: u64,
     /// Concurrent segment uploads per timeline, at least one.
     pub wal_backup_parallel_jobs: usize,
+    /// Wait before archiving a partial segment.
+    pub partial_backup_timeout: Duration,
+    /// Concurrent uploads of partial segments, at least one.
+    pub partial_backup_concurrency: usize,
+    /// Fetch missing WAL from peers when no compute does it.
+    pub peer_recovery: bool,
+    /// Move idle timelines to object storage.
+    pub enable_offload: bool,
+    /// Delete the local segment of a timeline moved to object storage.
+    pub delete_offloaded_wal: bool,
 }
 
 impl Options {
     /// Checks the options and gives them their types. `id` is the stored or given node id.
     pub fn into_config(self, id: NodeId, workdir: Utf8PathBuf) -> Result<Config, ConfigError> {
-        self.refuse_what_is_not_built()?;
         self.check_addresses()?;
         let remote_storage = self.parse_remote_storage()?;
-        if self.wal_backup_parallel_jobs == 0 {
-            return Err(ConfigError::NoUploads);
-        }
+        let wal_backup_enabled = remote_storage.is_some() && !self.disable_wal_backup;
+        self.check_archiving(wal_backup_enabled)?;
         let advertise_pg = self.advertise_pg.unwrap_or_else(|| self.listen_pg.clone());
         Ok(Config {
             id,
@@ -223,22 +228,29 @@ impl Options {
             heartbeat_timeout: self.heartbeat_timeout,
             walsenders_keep_horizon: self.walsenders_keep_horizon,
             control_file_save_interval: self.control_file_save_interval,
-            wal_backup_enabled: remote_storage.is_some() && !self.disable_wal_backup,
+            wal_backup_enabled,
             remote_storage,
             max_offloader_lag_bytes: self.max_offloader_lag,
             wal_backup_parallel_jobs: self.wal_backup_parallel_jobs,
+            partial_backup_timeout: self.partial_backup_timeout,
+            partial_backup_concurrency: self.partial_backup_concurrency,
+            peer_recovery: self.peer_recovery,
+            enable_offload: self.enable_offload,
+            delete_offloaded_wal: self.delete_offloaded_wal,
         })
     }
 
-    fn refuse_what_is_not_built(&self) -> Result<(), ConfigError> {
-        let asked = [
-            (self.peer_recovery, "--peer-recovery=true", "recovery of WAL from peers"),
-            (self.enable_offload, "--enable-offload", "moving idle timelines to object storage"),
-            (self.delete_offloaded_wal, "--delete-offloaded-wal", "deleting moved segments"),
+    fn check_archiving(&self, wal_backup_enabled: bool) -> Result<(), ConfigError> {
+        let jobs = [
+            ("--wal-backup-parallel-jobs", self.wal_backup_parallel_jobs),
+            ("--partial-backup-concurrency", self.partial_backup_concurrency),
         ];
-        match asked.into_iter().find(|(asked, ..)| *asked) {
-            Some((_, option, feature)) => Err(ConfigError::NotBuilt { option, feature }),
-            None => Ok(()),
+        if let Some((option, _)) = jobs.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError::NoUploads { option });
+        }
+        match self.enable_offload && !wal_backup_enabled {
+            true => Err(ConfigError::NowhereToOffload),
+            false => Ok(()),
         }
     }
 

@@ -5,8 +5,9 @@ pub mod timelines;
 use std::sync::LazyLock;
 
 use metrics::{
-    Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, register_histogram,
-    register_histogram_vec, register_int_counter, register_int_counter_vec,
+    Histogram, HistogramTimer, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    register_histogram, register_histogram_vec, register_int_counter, register_int_counter_vec,
+    register_int_gauge, register_int_gauge_vec,
 };
 
 /// Buckets of whatever waits for a disk, in seconds.
@@ -80,6 +81,61 @@ metric! {
         "Seconds spent on rare WAL storage operations",
         &["operation"],
         FSYNC_BUCKETS.to_vec()
+    )
+}
+metric! {
+    /// Rare operations on timelines.
+    MISC_OPERATION_SECONDS: HistogramVec = register_histogram_vec!(
+        "safekeeper_misc_operation_seconds",
+        "Seconds spent on rare operations",
+        &["operation"],
+        FSYNC_BUCKETS.to_vec()
+    )
+}
+metric! {
+    /// Uploads of partial segments.
+    PARTIAL_BACKUP_UPLOADS: IntCounterVec = register_int_counter_vec!(
+        "safekeeper_partial_backup_uploads_total",
+        "Partial segment uploads",
+        &["result"]
+    )
+}
+metric! {
+    /// Bytes of partial segments.
+    PARTIAL_BACKUP_UPLOADED_BYTES: IntCounter = register_int_counter!(
+        "safekeeper_partial_backup_uploaded_bytes_total",
+        "Bytes of partial segments uploaded"
+    )
+}
+metric! {
+    /// Background tasks of all timelines that run right now.
+    MANAGER_TASKS: IntGaugeVec = register_int_gauge_vec!(
+        "safekeeper_manager_tasks",
+        "Background tasks of timelines running now",
+        &["task"]
+    )
+}
+metric! {
+    /// Timelines whose newest WAL is in object storage only.
+    EVICTED_TIMELINES: IntGauge = register_int_gauge!(
+        "safekeeper_evicted_timelines",
+        "Timelines offloaded to object storage"
+    )
+}
+metric! {
+    /// Moves of timelines to object storage and back, begun.
+    EVICTION_EVENTS_STARTED: IntCounterVec = register_int_counter_vec!(
+        "safekeeper_eviction_events_started_total",
+        "Timeline evictions and restorations started",
+        &["kind"]
+    )
+}
+metric! {
+    /// Moves of timelines to object storage and back, done.
+    EVICTION_EVENTS_COMPLETED: IntCounterVec = register_int_counter_vec!(
+        "safekeeper_eviction_events_completed_total",
+        "Timeline evictions and restorations completed",
+        &["kind"]
     )
 }
 metric! {
@@ -181,6 +237,40 @@ metric! {
 /// Times a rare operation on WAL files until dropped.
 pub fn wal_storage_timer(operation: &str) -> HistogramTimer {
     WAL_STORAGE_OPERATION_SECONDS.with_label_values(&[operation]).start_timer()
+}
+
+/// Times a rare operation on a timeline until dropped.
+pub fn misc_timer(operation: &str) -> HistogramTimer {
+    MISC_OPERATION_SECONDS.with_label_values(&[operation]).start_timer()
+}
+
+/// Counts something in a gauge while it lives.
+#[derive(Debug)]
+pub struct GaugeGuard {
+    gauge: IntGauge,
+}
+
+impl GaugeGuard {
+    /// A background task of this name runs.
+    pub fn task(name: &str) -> Self {
+        Self::of(MANAGER_TASKS.with_label_values(&[name]))
+    }
+
+    /// A timeline is in object storage only.
+    pub fn evicted_timeline() -> Self {
+        Self::of(EVICTED_TIMELINES.clone())
+    }
+
+    fn of(gauge: IntGauge) -> Self {
+        gauge.inc();
+        Self { gauge }
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
 }
 
 /// Counts a command of the WAL service from its begin to its end.

@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 use utils::auth::SharedJwtAuth;
 
 use crate::archive::WalArchive;
+use crate::auth::SecretToken;
 use crate::broker;
 use crate::config::Config;
 use crate::http;
 use crate::metrics::timelines::TimelineCollector;
+use crate::node::Node;
 use crate::timelines::Timelines;
 use crate::wal_service::WalService;
 
@@ -34,6 +36,8 @@ pub struct AuthKeys {
     pub pg_tenant_only: Option<SharedJwtAuth>,
     /// For HTTP.
     pub http: Option<SharedJwtAuth>,
+    /// Presented to other safekeepers.
+    pub own_token: Option<SecretToken>,
 }
 
 /// Sockets that are bound and not served yet.
@@ -82,7 +86,7 @@ impl Service {
     /// Loads the timelines and starts to serve. Must run within an async runtime.
     pub fn start(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::Result<Self> {
         let archive = open_archive(&config).context("option --remote-storage")?;
-        let timelines = Timelines::new(Arc::new(config), archive);
+        let timelines = Timelines::new(Node::new(config, archive, keys.own_token));
         let broker_client = broker::connect(&timelines).context("option --broker-endpoint")?;
         timelines.load_all().context("cannot load timelines")?;
         let cancel = CancellationToken::new();

@@ -6,14 +6,20 @@
 //! manager's business, what travels over connections the WAL service's.
 
 pub mod error;
+pub mod eviction;
 pub mod manager;
+pub mod partial_backup;
 pub mod peers;
 pub mod receivers;
+pub mod recovery;
+pub mod residence;
 pub mod senders;
 pub mod state;
 pub mod status;
+pub mod wal_acceptor;
 pub mod wal_backup;
 pub mod wal_removal;
+pub mod wal_stream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,20 +29,22 @@ use camino::{Utf8Path, Utf8PathBuf};
 use safekeeper_api::models::SafekeeperTimelineInfo;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tokio_util::sync::CancellationToken;
-use utils::gate::{Gate, GateGuard};
+use utils::gate::Gate;
 use utils::{Lsn, NodeId, TenantTimelineId};
 use wal_quorum::Term;
 use wal_quorum::acceptor::PeerInfo;
+use wal_quorum::control_file::ControlFile;
 use wal_quorum::messages::{AcceptorMessage, ProposerMessage};
-use wal_quorum::storage::StorageError;
 
 use crate::archive::WalArchive;
 use crate::blocking;
 use crate::config::Config;
+use crate::node::Node;
 use crate::wal_storage::{SegmentDir, WalReader, WalSource};
 
 pub use error::TimelineError;
 pub use receivers::WalReceivers;
+pub use residence::WalResidentTimeline;
 pub use senders::WalSenders;
 pub use state::{SharedState, WriteState};
 
@@ -54,8 +62,7 @@ pub struct FlushPosition {
 pub struct Timeline {
     ttid: TenantTimelineId,
     dir: Utf8PathBuf,
-    config: Arc<Config>,
-    archive: Option<Arc<WalArchive>>,
+    node: Arc<Node>,
     state: RwLock<SharedState>,
     commit_lsn: watch::Sender<Lsn>,
     flushed: watch::Sender<FlushPosition>,
@@ -66,40 +73,26 @@ pub struct Timeline {
     active: AtomicBool,
     archiving: AtomicBool,
     last_removed_segno: AtomicU64,
+    removal_on_hold: AtomicBool,
+    manager: manager::ManagerHandle,
     cancel: CancellationToken,
     gate: Gate,
 }
 
-/// A timeline together with the proof that its WAL is on the local disk and stays there.
-/// Deletion waits for these.
-#[derive(Debug)]
-pub struct WalResidentTimeline {
-    timeline: Arc<Timeline>,
-    _guard: GateGuard,
-}
-
-impl std::ops::Deref for WalResidentTimeline {
-    type Target = Arc<Timeline>;
-
-    fn deref(&self) -> &Arc<Timeline> {
-        &self.timeline
-    }
-}
-
 impl Timeline {
-    /// Wraps a state that was loaded from, or written to, `dir`.
-    pub fn new(
+    /// Brings a state that was loaded from, or written to, `dir` to life: from now on its manager
+    /// looks after it. Must run within an async runtime.
+    pub fn start(
         ttid: TenantTimelineId,
         dir: Utf8PathBuf,
-        config: Arc<Config>,
-        archive: Option<Arc<WalArchive>>,
+        node: Arc<Node>,
         state: SharedState,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let (handle, inbox) = manager::channel();
+        let timeline = Arc::new(Self {
             ttid,
             dir,
-            config,
-            archive,
+            node,
             commit_lsn: watch::Sender::new(state.commit_lsn()),
             flushed: watch::Sender::new(state.flush_position()),
             state: RwLock::new(state),
@@ -109,9 +102,13 @@ impl Timeline {
             active: AtomicBool::new(false),
             archiving: AtomicBool::new(false),
             last_removed_segno: AtomicU64::new(0),
+            removal_on_hold: AtomicBool::new(false),
+            manager: handle,
             cancel: CancellationToken::new(),
             gate: Gate::new(),
-        })
+        });
+        manager::spawn(&timeline, inbox);
+        timeline
     }
 
     /// Which timeline this is.
@@ -124,19 +121,29 @@ impl Timeline {
         &self.dir
     }
 
-    /// What the daemon runs with.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// What it shares with all others.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
-    /// Where its complete segments go, if anywhere.
+    /// What the daemon runs with.
+    pub fn config(&self) -> &Config {
+        &self.node.config
+    }
+
+    /// Where its WAL goes, if anywhere.
     pub fn archive(&self) -> Option<&Arc<WalArchive>> {
-        self.archive.as_ref()
+        self.node.archive.as_ref()
+    }
+
+    /// What its manager does right now.
+    pub fn manager_status(&self) -> manager::ManagerStatus {
+        self.manager.status()
     }
 
     /// Its segment files.
     pub fn segments(&self) -> SegmentDir {
-        SegmentDir::new(&self.dir, self.config.durability)
+        SegmentDir::new(&self.dir, self.config().durability)
     }
 
     /// Who reads from it.
@@ -192,13 +199,6 @@ impl Timeline {
         }
     }
 
-    /// Makes sure that the WAL is and stays on the local disk.
-    pub fn resident(self: &Arc<Self>) -> Result<WalResidentTimeline, TimelineError> {
-        self.check_usable()?;
-        let guard = self.gate.enter().map_err(|_| TimelineError::Cancelled(self.ttid))?;
-        Ok(WalResidentTimeline { timeline: self.clone(), _guard: guard })
-    }
-
     /// Looks at the state.
     pub async fn read(&self) -> RwLockReadGuard<'_, SharedState> {
         self.state.read().await
@@ -221,7 +221,8 @@ impl Timeline {
     ) -> Result<Option<AcceptorMessage>, TimelineError> {
         let mut state = self.write().await;
         self.check_usable()?;
-        Ok(blocking::run(|| state.acceptor.process(message))?)
+        let acceptor = state.acceptor_mut()?;
+        Ok(blocking::run(|| acceptor.process(message))?)
     }
 
     /// Takes over what another safekeeper told through the broker.
@@ -239,7 +240,7 @@ impl Timeline {
         };
         let mut state = self.write().await;
         self.check_usable()?;
-        blocking::run(|| state.acceptor.record_peer(&peer))?;
+        blocking::run(|| state.record_peer(&peer))?;
         state.peers.record(id, info, Instant::now());
         Ok(())
     }
@@ -247,7 +248,7 @@ impl Timeline {
     /// A pageserver has everything below `lsn` in its object storage.
     pub async fn advance_remote_consistent_lsn(&self, lsn: Lsn) {
         let mut state = self.write().await;
-        let memory = &mut state.acceptor.state_mut().memory;
+        let memory = &mut state.control_mut().memory;
         memory.remote_consistent_lsn = memory.remote_consistent_lsn.max(lsn);
     }
 
@@ -255,16 +256,24 @@ impl Timeline {
     pub async fn flush_control_file(&self) -> Result<(), TimelineError> {
         let mut state = self.write().await;
         self.check_usable()?;
-        let flushed = blocking::run(|| state.acceptor.state_mut().flush());
-        flushed
-            .map_err(|source: StorageError| TimelineError::ControlFile { ttid: self.ttid, source })
+        blocking::run(|| state.change(|_| {}))
+    }
+
+    /// Changes the control file durably.
+    pub async fn change_control_file(
+        &self,
+        change: impl FnOnce(&mut ControlFile),
+    ) -> Result<(), TimelineError> {
+        let mut state = self.write().await;
+        self.check_usable()?;
+        blocking::run(|| state.change(change))
     }
 
     /// A reader of the WAL from `start` on.
     pub async fn wal_reader(&self, start: Lsn) -> Result<WalReader, TimelineError> {
         let source = {
             let state = self.read().await;
-            WalSource::new(self.segments(), state.acceptor.state().persistent())
+            WalSource::new(self.segments(), state.control().persistent())
         };
         let failed = |source| TimelineError::Read { ttid: self.ttid, source };
         WalReader::new(source.map_err(failed)?, start).map_err(failed)
@@ -274,6 +283,6 @@ impl Timeline {
     pub async fn shutdown(&self) {
         self.cancel.cancel();
         self.gate.close().await;
-        self.state.write().await.acceptor.wal_mut().close();
+        self.state.write().await.close();
     }
 }

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use utils::{TenantId, TenantTimelineId};
 
-use crate::archive::WalArchive;
 use crate::config::Config;
-use crate::timeline::{SharedState, Timeline, TimelineError};
+use crate::node::Node;
+use crate::timeline::{Timeline, TimelineError};
 
 pub use create::NewTimeline;
 
@@ -35,20 +35,24 @@ struct Map {
 /// The timelines of this safekeeper.
 #[derive(Debug)]
 pub struct Timelines {
-    config: Arc<Config>,
-    archive: Option<Arc<WalArchive>>,
+    node: Arc<Node>,
     map: Mutex<Map>,
 }
 
 impl Timelines {
-    /// None yet. Complete segments go to `archive`, if there is one.
-    pub fn new(config: Arc<Config>, archive: Option<Arc<WalArchive>>) -> Arc<Self> {
-        Arc::new(Self { config, archive, map: Mutex::default() })
+    /// None yet.
+    pub fn new(node: Arc<Node>) -> Arc<Self> {
+        Arc::new(Self { node, map: Mutex::default() })
+    }
+
+    /// What all timelines share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// What the daemon runs with.
-    pub fn config(&self) -> &Arc<Config> {
-        &self.config
+    pub fn config(&self) -> &Config {
+        &self.node.config
     }
 
     /// A timeline that can be used.
@@ -66,7 +70,7 @@ impl Timelines {
 
     /// The timelines others should hear of.
     pub fn active(&self) -> Vec<Arc<Timeline>> {
-        self.lock().timelines.values().filter(|timeline| timeline.is_active()).cloned().collect()
+        self.node.active.all()
     }
 
     /// Forgets tombstones that are old enough.
@@ -79,15 +83,11 @@ impl Timelines {
     }
 
     fn tenant_dir(&self, tenant_id: TenantId) -> Utf8PathBuf {
-        self.config.workdir.join(tenant_id.to_string())
+        self.config().workdir.join(tenant_id.to_string())
     }
 
     fn timeline_dir(&self, ttid: TenantTimelineId) -> Utf8PathBuf {
         self.tenant_dir(ttid.tenant_id).join(ttid.timeline_id.to_string())
-    }
-
-    fn wrap(&self, ttid: TenantTimelineId, dir: Utf8PathBuf, state: SharedState) -> Arc<Timeline> {
-        Timeline::new(ttid, dir, self.config.clone(), self.archive.clone(), state)
     }
 
     /// Excludes every other creation, loading and deletion of the same timeline.

@@ -33,6 +33,7 @@ impl Issuer {
             pg: keys.clone(),
             pg_tenant_only: None,
             http: keys,
+            own_token: None,
         })
     }
 }

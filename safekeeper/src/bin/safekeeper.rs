@@ -9,12 +9,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use camino::Utf8PathBuf;
 use clap::Parser;
+use safekeeper::auth::SecretToken;
 use safekeeper::config::{Config, Options};
 use safekeeper::service::{AuthKeys, Listeners, Service};
 use safekeeper::{control_store, node_id};
 use utils::auth::{JwtAuth, SharedJwtAuth};
 use utils::{logging, pid_file, signals};
 
+/// Environment variable with the token that this safekeeper presents to others.
+const TOKEN_ENV: &str = "SAFEKEEPER_AUTH_TOKEN";
 const PID_FILE: &str = "safekeeper.pid";
 
 fn main() -> ExitCode {
@@ -124,5 +127,6 @@ fn load_keys(options: &Options) -> anyhow::Result<AuthKeys> {
             &options.pg_tenant_only_auth_public_key_path,
         )?,
         http: load("--http-auth-public-key-path", &options.http_auth_public_key_path)?,
+        own_token: std::env::var(TOKEN_ENV).ok().filter(|it| !it.is_empty()).map(SecretToken),
     })
 }

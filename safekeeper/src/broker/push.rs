@@ -29,7 +29,7 @@ pub(super) async fn run(
 
 /// Ends when nobody takes messages any more.
 async fn produce(timelines: Arc<Timelines>, messages: mpsc::Sender<SafekeeperTimelineInfo>) {
-    let config = timelines.config().clone();
+    let config = timelines.config();
     let mut ticks = tokio::time::interval(PUSH_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -36,16 +36,19 @@ fn the_advertised_address_defaults_to_the_listening_one() {
 
 #[test]
 fn peer_recovery_takes_an_explicit_value() {
-    assert!(config(&["--peer-recovery=false"]).is_ok());
-    let error = config(&["--peer-recovery=true"]).unwrap_err();
-    assert!(error.to_string().contains("--peer-recovery"), "{error}");
+    assert!(!config(&["--peer-recovery=false"]).unwrap().peer_recovery);
+    assert!(config(&["--peer-recovery=true"]).unwrap().peer_recovery);
 }
 
 #[test]
-fn a_feature_that_is_not_built_is_refused_by_name() {
-    for option in ["--peer-recovery=true", "--enable-offload", "--delete-offloaded-wal"] {
-        let error = config(&[option]).unwrap_err().to_string();
-        assert!(error.contains(option.split('=').next().unwrap()), "{error}");
+fn offloading_needs_object_storage() {
+    let storage = "--remote-storage={local_path='/x'}";
+    assert!(config(&["--enable-offload", storage]).unwrap().enable_offload);
+    for options in
+        [&["--enable-offload"][..], &["--enable-offload", storage, "--disable-wal-backup"]]
+    {
+        let error = config(options).unwrap_err().to_string();
+        assert!(error.contains("--enable-offload needs --remote-storage"), "{error}");
     }
 }
 
@@ -70,7 +73,14 @@ fn wal_is_archived_where_there_is_storage_for_it() {
 fn unknown_object_storage_is_refused_by_name() {
     let error = config(&["--remote-storage={floppy='a:'}"]).unwrap_err().to_string();
     assert!(error.contains("--remote-storage") && error.contains("floppy"), "{error}");
-    assert!(config(&["--wal-backup-parallel-jobs=0"]).is_err());
+}
+
+#[test]
+fn at_least_one_upload_at_a_time_is_needed() {
+    for option in ["--wal-backup-parallel-jobs", "--partial-backup-concurrency"] {
+        let error = config(&[&format!("{option}=0")]).unwrap_err().to_string();
+        assert_eq!(error, format!("option {option}=0: at least 1 is needed"));
+    }
 }
 
 #[test]

@@ -103,9 +103,9 @@ fn values(timeline: &Timeline) -> [Option<f64>; GAUGES.len()] {
     let progress = timeline.senders().pageserver_progress();
     let last_removed = timeline.last_removed_segno();
     let state = timeline.blocking_read();
-    let memory = state.acceptor.state().memory;
+    let memory = state.control().memory;
     let flush_lsn = state.flush_lsn();
-    let effort = state.acceptor.wal().effort();
+    let effort = state.acceptor().map(|acceptor| acceptor.wal().effort()).unwrap_or_default();
     let disk_usage = (last_removed != 0)
         .then(|| (segno(flush_lsn).saturating_sub(last_removed) * SEGMENT_SIZE) as f64);
     let feedback_time = match progress.count {
@@ -116,7 +116,7 @@ fn values(timeline: &Timeline) -> [Option<f64>; GAUGES.len()] {
         Some(memory.commit_lsn.0 as f64),
         Some(memory.backup_lsn.0 as f64),
         Some(flush_lsn.0 as f64),
-        Some(state.acceptor.term_start_lsn().0 as f64),
+        Some(state.term_start_lsn().0 as f64),
         Some(memory.peer_horizon_lsn.0 as f64),
         Some(memory.remote_consistent_lsn.0 as f64),
         Some(progress.last.last_received_lsn.0 as f64),
@@ -125,7 +125,7 @@ fn values(timeline: &Timeline) -> [Option<f64>; GAUGES.len()] {
         Some(f64::from(u8::from(timeline.is_active()))),
         Some(timeline.receivers().count() as f64),
         disk_usage,
-        Some(state.acceptor.term() as f64),
+        Some(state.term() as f64),
         Some(f64::from(u8::from(timeline.is_archiving()))),
         Some(effort.written_bytes as f64),
         Some(effort.write_time.as_secs_f64()),

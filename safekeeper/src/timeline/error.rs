@@ -61,9 +61,56 @@ pub enum TimelineError {
         /// As asked for.
         local_start_lsn: Lsn,
     },
-    /// Its WAL was moved to object storage, which this build cannot read.
-    #[error("timeline {0} is offloaded to object storage, which this build cannot read")]
-    Evicted(TenantTimelineId),
+    /// Its WAL is in object storage only and was not brought back first.
+    #[error("timeline {0} is offloaded, can't get a guard")]
+    Offloaded(TenantTimelineId),
+    /// The WAL brought back from object storage is not what was moved there.
+    #[error(
+        "cannot restore timeline {ttid}: its WAL was offloaded at {expected}, but what came back ends at {found}"
+    )]
+    RestoredElsewhere {
+        /// The timeline.
+        ttid: TenantTimelineId,
+        /// Where the WAL ended.
+        expected: Lsn,
+        /// Where it ends now.
+        found: Lsn,
+    },
+    /// The end of the WAL cannot be cut off.
+    #[error("cannot truncate the WAL of timeline {ttid}: {source}")]
+    Truncate {
+        /// The timeline.
+        ttid: TenantTimelineId,
+        /// The cause.
+        source: WalStorageError,
+    },
+    /// Object storage is needed and not configured.
+    #[error("timeline {0} needs object storage, and option --remote-storage is not set")]
+    NoArchive(TenantTimelineId),
+    /// The local segment and its copy in object storage differ.
+    #[error("segment {segment} of timeline {ttid} is not what object storage has: {reason}")]
+    SegmentMismatch {
+        /// The timeline.
+        ttid: TenantTimelineId,
+        /// File name of the segment.
+        segment: String,
+        /// What differs.
+        reason: String,
+    },
+    /// No partial segment in object storage belongs to an offloaded timeline.
+    #[error("timeline {0} is offloaded, but its control file names no uploaded segment")]
+    NothingUploaded(TenantTimelineId),
+    /// The manager did not make the WAL available in time.
+    #[error("timeout while acquiring WalResidentTimeline guard of timeline {0}")]
+    ResidenceTimeout(TenantTimelineId),
+    /// The WAL could not be made available.
+    #[error("error while acquiring WalResidentTimeline guard of timeline {ttid}: {reason}")]
+    Residence {
+        /// The timeline.
+        ttid: TenantTimelineId,
+        /// What the manager said.
+        reason: String,
+    },
     /// The control file of one timeline lies in the directory of another.
     #[error("control file in {dir} belongs to timeline {found}")]
     ForeignControlFile {

@@ -54,6 +54,14 @@ impl WalReceivers {
         *self.count.borrow()
     }
 
+    /// Whether a compute streams WAL; our own recovery does not count.
+    pub fn has_streaming_compute(&self) -> bool {
+        let streams = |slot: &WalReceiverState| {
+            slot.conn_id.is_some() && slot.status == WalReceiverStatus::Streaming
+        };
+        self.lock().iter().flatten().any(streams)
+    }
+
     /// Follows the number of receivers.
     pub fn subscribe_count(&self) -> watch::Receiver<usize> {
         self.count.subscribe()

@@ -18,15 +18,15 @@ impl Timeline {
         let senders = self.senders.all();
         let walsenders = senders.into_iter().map(|slot| self.sender_status(slot)).collect();
         let state = self.read().await;
-        let persistent = state.acceptor.state().persistent();
-        let memory = state.acceptor.state().memory;
+        let persistent = state.control().persistent();
+        let memory = state.control().memory;
         let history = &persistent.acceptor_state.term_history.0;
         TimelineStatus {
             tenant_id: self.ttid.tenant_id,
             timeline_id: self.ttid.timeline_id,
             acceptor_state: AcceptorStateStatus {
-                term: state.acceptor.term(),
-                epoch: state.acceptor.last_log_term(),
+                term: state.term(),
+                epoch: state.last_log_term(),
                 term_history: history
                     .iter()
                     .map(|entry| TermLsn { term: entry.term, lsn: entry.lsn })
@@ -44,7 +44,7 @@ impl Timeline {
             backup_lsn: memory.backup_lsn,
             peer_horizon_lsn: memory.peer_horizon_lsn,
             remote_consistent_lsn: memory.remote_consistent_lsn,
-            peers: state.peers.alive(Instant::now(), self.config.heartbeat_timeout),
+            peers: state.peers.alive(Instant::now(), self.config().heartbeat_timeout),
             walsenders,
             walreceivers: self.receivers.all(),
         }
@@ -54,18 +54,18 @@ impl Timeline {
     pub async fn broker_info(&self) -> SafekeeperTimelineInfo {
         let standby_horizon = self.senders.standby_aggregate().apply_lsn;
         let state = self.read().await;
-        let memory = state.acceptor.state().memory;
+        let memory = state.control().memory;
         SafekeeperTimelineInfo {
-            term: Some(state.acceptor.term()),
-            last_log_term: Some(state.acceptor.last_log_term()),
+            term: Some(state.term()),
+            last_log_term: Some(state.last_log_term()),
             flush_lsn: state.flush_lsn(),
             commit_lsn: memory.commit_lsn,
             backup_lsn: memory.backup_lsn,
             remote_consistent_lsn: memory.remote_consistent_lsn,
             peer_horizon_lsn: memory.peer_horizon_lsn,
-            local_start_lsn: state.acceptor.state().local_start_lsn,
-            safekeeper_connstr: Some(self.config.advertise_pg.clone()),
-            http_connstr: Some(self.config.listen_http.clone()),
+            local_start_lsn: state.control().local_start_lsn,
+            safekeeper_connstr: Some(self.config().advertise_pg.clone()),
+            http_connstr: Some(self.config().listen_http.clone()),
             standby_horizon,
         }
     }

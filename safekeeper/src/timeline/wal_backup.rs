@@ -4,17 +4,16 @@
 //! ([`election`]). `backup_lsn` moves to the end of a segment only once all earlier ones are
 //! archived. Everything archived is below the commit position, which no truncation reaches.
 
-mod election;
+pub(super) mod election;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use utils::Lsn;
 
+use super::manager::Task;
 use super::{Timeline, WalResidentTimeline};
 use crate::archive::{ArchiveError, WalArchive};
 use crate::metrics;
@@ -28,7 +27,7 @@ const RETRY_MAX_DOUBLINGS: u32 = 10;
 /// The manager's side of the archiving task.
 #[derive(Debug, Default)]
 pub struct WalBackup {
-    task: Option<(JoinHandle<()>, CancellationToken)>,
+    task: Option<(Task<()>, CancellationToken)>,
 }
 
 impl WalBackup {
@@ -37,64 +36,28 @@ impl WalBackup {
         self.task.is_some()
     }
 
-    /// Starts or stops archiving as needed.
-    pub async fn update(&mut self, timeline: &WalResidentTimeline, required: bool) {
-        let elected = required && timeline.is_elected_offloader().await;
-        match (elected, &self.task) {
-            (true, None) => match (timeline.archive(), timeline.resident()) {
-                (Some(archive), Ok(resident)) => self.start(archive.clone(), resident),
-                (None, _) | (_, Err(_)) => {}
-            },
-            (false, Some(_)) => {
-                tracing::info!("stepping down from backup, required={required}");
-                self.stop().await;
-            }
-            (true, Some(_)) | (false, None) => {}
-        }
-    }
-
-    fn start(&mut self, archive: Arc<WalArchive>, timeline: WalResidentTimeline) {
+    /// Starts archiving, if there is an archive.
+    pub fn start(&mut self, timeline: WalResidentTimeline) {
+        let Some(archive) = timeline.archive().cloned() else { return };
         tracing::info!("elected for backup");
         let cancel = timeline.cancellation().child_token();
         let task = BackupTask { archive, timeline, cancel: cancel.clone() };
-        let span = tracing::info_span!("WAL backup");
-        self.task = Some((tokio::spawn(task.run().instrument(span)), cancel));
+        self.task = Some((Task::spawn("WAL backup", task.run()), cancel));
     }
 
     /// Stops archiving and waits until it has.
     pub async fn stop(&mut self) {
-        if let Some((handle, cancel)) = self.task.take() {
+        if let Some((task, cancel)) = self.task.take() {
             cancel.cancel();
-            if let Err(error) = handle.await {
-                tracing::error!("WAL backup task failed: {error}");
-            }
+            task.join().await;
         }
     }
 }
 
 impl Timeline {
-    /// Whether there is, or soon will be, something to archive.
-    pub(super) async fn backup_required(&self) -> bool {
-        if !self.config.wal_backup_enabled {
-            return false;
-        }
-        let state = self.read().await;
-        let memory = state.acceptor.state().memory;
-        self.receivers.count() > 0 || segno(memory.commit_lsn) > segno(memory.backup_lsn)
-    }
-
-    async fn is_elected_offloader(&self) -> bool {
-        let state = self.read().await;
-        let peers = state.peers.alive(Instant::now(), self.config.heartbeat_timeout);
-        let backup_lsn = state.acceptor.state().memory.backup_lsn;
-        let lag = self.config.max_offloader_lag_bytes;
-        let elected = election::elect(&peers, backup_lsn, lag, self.ttid.timeline_id);
-        elected == Some(self.config.id)
-    }
-
     async fn advance_backup_lsn(&self, lsn: Lsn) {
         let mut state = self.write().await;
-        let memory = &mut state.acceptor.state_mut().memory;
+        let memory = &mut state.control_mut().memory;
         memory.backup_lsn = memory.backup_lsn.max(lsn);
     }
 }
@@ -113,7 +76,7 @@ impl BackupTask {
         while !self.cancel.is_cancelled() {
             let commit = *commit_lsn.borrow_and_update();
             // Peers may have archived meanwhile, so the position is read anew each time.
-            let backup = self.timeline.read().await.acceptor.state().memory.backup_lsn;
+            let backup = self.timeline.read().await.control().memory.backup_lsn;
             if segno(backup) >= segno(commit) {
                 // A watch and a token are cancel safe.
                 tokio::select! {

@@ -5,16 +5,18 @@
 //! without an archive the other safekeepers by what all of them have (docs/decisions). Persisted
 //! values are used, so that what is removed is no surprise after a restart.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use utils::Lsn;
 
 use super::{SharedState, Timeline, TimelineError};
 use crate::blocking;
 use crate::metrics;
-use crate::wal_storage::segno;
 
 /// The lowest position somebody still needs.
 pub fn horizon(state: &SharedState, wal_is_archived: bool, laggard: Option<Lsn>) -> Lsn {
-    let persistent = state.acceptor.state().persistent();
+    let persistent = state.control().persistent();
     let bounds = [
         Some(persistent.remote_consistent_lsn),
         // A safekeeper that lags behind can be refilled from the archive, if there is one.
@@ -27,13 +29,31 @@ pub fn horizon(state: &SharedState, wal_is_archived: bool, laggard: Option<Lsn>)
     bounds.into_iter().flatten().min().unwrap_or(Lsn::INVALID)
 }
 
+/// While it lives, no WAL of the timeline is removed.
+#[derive(Debug)]
+pub struct RemovalHold {
+    timeline: Arc<Timeline>,
+}
+
+impl Drop for RemovalHold {
+    fn drop(&mut self) {
+        self.timeline.removal_on_hold.store(false, Ordering::Release);
+        // The manager may have put something off.
+        self.timeline.version.send_modify(|version| *version += 1);
+    }
+}
+
 impl Timeline {
-    /// The highest segment that may be removed, if that is news.
-    pub async fn removable_segno(&self) -> Option<u64> {
-        let keep_for_pageservers = self.config.walsenders_keep_horizon;
-        let laggard = keep_for_pageservers.then(|| self.senders.laggard_lsn()).flatten();
-        let horizon = horizon(&*self.read().await, self.config.remote_storage.is_some(), laggard);
-        segno(horizon).checked_sub(1).filter(|last| *last > self.last_removed_segno())
+    /// Stops removal for a while; `None` if somebody else has stopped it. What is being removed
+    /// already lies below every horizon that is computed from now on.
+    pub fn hold_removal(self: &Arc<Self>) -> Option<RemovalHold> {
+        let was_held = self.removal_on_hold.swap(true, Ordering::AcqRel);
+        (!was_held).then(|| RemovalHold { timeline: self.clone() })
+    }
+
+    /// Whether removal is stopped.
+    pub fn is_removal_on_hold(&self) -> bool {
+        self.removal_on_hold.load(Ordering::Acquire)
     }
 
     /// Removes every segment up to and including `last`. Needs no lock: nobody writes there.
@@ -46,7 +66,6 @@ impl Timeline {
             tracing::info!("removed {removed} WAL segments up to {last:#X}");
         }
         metrics::REMOVED_WAL_SEGMENTS.inc_by(removed);
-        self.last_removed_segno.store(last, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::Timelines;
 use crate::blocking;
 use crate::control_store::FileControlStore;
 use crate::timeline::state::SharedState;
-use crate::timeline::{Timeline, TimelineError, manager};
+use crate::timeline::{Timeline, TimelineError};
 use crate::wal_storage::{SEGMENT_SIZE, SegmentDir};
 
 /// Suffix of a timeline directory under construction; such leftovers are removed at start.
@@ -54,22 +54,21 @@ impl Timelines {
         check(&new)?;
         let state = blocking::run(|| self.create_on_disk(&new))?;
         let dir = self.timeline_dir(new.ttid);
-        let timeline = self.wrap(new.ttid, dir, state);
-        manager::spawn(&timeline)?;
+        let timeline = Timeline::start(new.ttid, dir, self.node.clone(), state);
         self.lock().timelines.insert(new.ttid, timeline.clone());
         tracing::info!("created timeline {}", new.ttid);
         Ok(timeline)
     }
 
     fn create_on_disk(&self, new: &NewTimeline) -> Result<SharedState, TimelineError> {
-        let durability = self.config.durability;
+        let durability = self.config().durability;
         let tenant_dir = self.tenant_dir(new.ttid.tenant_id);
         let dir = self.timeline_dir(new.ttid);
         if dir.exists() {
             return Err(TimelineError::NotLoaded(new.ttid));
         }
         fs::create_dir_all(&tenant_dir).map_err(TimelineError::io("create", &tenant_dir))?;
-        sync_dir(self, &self.config.workdir)?;
+        sync_dir(self, &self.config().workdir)?;
         let temporary = tenant_dir.join(format!("{}{CREATING_SUFFIX}", new.ttid.timeline_id));
         remove_dir_if_exists(&temporary)?;
         fs::create_dir(&temporary).map_err(TimelineError::io("create", &temporary))?;
@@ -80,7 +79,7 @@ impl Timelines {
             .map_err(|source| TimelineError::ControlFile { ttid: new.ttid, source })?;
         fs::rename(&temporary, &dir).map_err(TimelineError::io("rename", &temporary))?;
         sync_dir(self, &tenant_dir)?;
-        SharedState::open(SegmentDir::new(dir, durability), control_file, self.config.id)
+        SharedState::open(&SegmentDir::new(dir, durability), control_file, self.config().id)
     }
 }
 
@@ -112,5 +111,5 @@ pub(super) fn remove_dir_if_exists(dir: &Utf8Path) -> Result<bool, TimelineError
 }
 
 pub(super) fn sync_dir(timelines: &Timelines, dir: &Utf8Path) -> Result<(), TimelineError> {
-    timelines.config.durability.sync_dir(dir).map_err(TimelineError::io("sync", dir))
+    timelines.config().durability.sync_dir(dir).map_err(TimelineError::io("sync", dir))
 }

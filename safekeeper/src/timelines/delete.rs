@@ -30,7 +30,7 @@ impl Timelines {
         if let Some(timeline) = &loaded {
             timeline.shutdown().await;
         }
-        if let (Some(archive), false) = (&self.archive, only_local || loaded.is_none()) {
+        if let (Some(archive), false) = (&self.node.archive, only_local || loaded.is_none()) {
             archive.delete_timeline(ttid, &CancellationToken::new()).await?;
         }
         let dir_existed = blocking::run(|| self.remove_timeline_dir(ttid))?;
@@ -78,7 +78,7 @@ impl Timelines {
         }
         blocking::run(|| {
             if remove_dir_if_exists(&self.tenant_dir(tenant_id))? {
-                sync_dir(self, &self.config.workdir)?;
+                sync_dir(self, &self.config().workdir)?;
             }
             Ok(deleted)
         })

@@ -14,14 +14,14 @@ use super::Timelines;
 use super::create::{CREATING_SUFFIX, remove_dir_if_exists};
 use crate::control_store::{self, CONTROL_FILE_NAME};
 use crate::timeline::state::SharedState;
-use crate::timeline::{TimelineError, manager};
+use crate::timeline::{Timeline, TimelineError};
 use crate::wal_storage::SegmentDir;
 
 impl Timelines {
     /// Loads everything the data directory holds. Blocks; must run within the async runtime,
     /// because every timeline gets its manager. Fails only if directories cannot be listed.
     pub fn load_all(&self) -> Result<(), TimelineError> {
-        for (tenant_dir, tenant) in subdirectories(&self.config.workdir)? {
+        for (tenant_dir, tenant) in subdirectories(&self.config().workdir)? {
             let Ok(tenant_id) = TenantId::from_str(&tenant) else { continue };
             for (dir, name) in subdirectories(&tenant_dir)? {
                 if name.ends_with(CREATING_SUFFIX) {
@@ -43,10 +43,9 @@ impl Timelines {
         if control_file.ttid() != ttid {
             return Err(TimelineError::ForeignControlFile { dir, found: control_file.ttid() });
         }
-        let segments = SegmentDir::new(&dir, self.config.durability);
-        let state = SharedState::open(segments, control_file, self.config.id)?;
-        let timeline = self.wrap(ttid, dir, state);
-        manager::spawn(&timeline)?;
+        let segments = SegmentDir::new(&dir, self.config().durability);
+        let state = SharedState::open(&segments, control_file, self.config().id)?;
+        let timeline = Timeline::start(ttid, dir, self.node.clone(), state);
         self.lock().timelines.insert(ttid, timeline);
         Ok(())
     }

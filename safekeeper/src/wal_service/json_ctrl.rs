@@ -93,19 +93,19 @@ async fn append(
         wal_seg_size: SEGMENT_SIZE as u32,
     };
     let new = NewTimeline { ttid, server, commit_lsn: Lsn::INVALID, local_start_lsn: Lsn::INVALID };
-    let timeline = timelines.get_or_create(new).await?.resident()?;
+    let timeline = timelines.get_or_create(new).await?.resident().await?;
     if request.send_proposer_elected {
         announce(&timeline, request).await?;
     }
     let inserted_wal = insert(&timeline, request).await?;
-    let state = timeline.read().await.acceptor.state().persistent().clone();
+    let state = timeline.read().await.control().persistent().clone();
     Ok(Response { state, inserted_wal })
 }
 
 async fn announce(timeline: &Timeline, request: &Request) -> anyhow::Result<()> {
     anyhow::ensure!(request.epoch_start_lsn > 0, "epoch_start_lsn must be above 0");
     let start = Lsn(request.epoch_start_lsn);
-    let own_history = timeline.read().await.acceptor.state().acceptor_state.term_history.clone();
+    let own_history = timeline.read().await.control().acceptor_state.term_history.clone();
     let mut entries: Vec<TermLsn> =
         own_history.0.into_iter().take_while(|entry| entry.lsn < start).collect();
     entries.push(TermLsn { term: request.term, lsn: start });
@@ -127,7 +127,7 @@ async fn insert(timeline: &Timeline, request: &Request) -> anyhow::Result<Insert
     let end_lsn = begin_lsn + wal.len() as u64;
     let commit_lsn = match request.set_commit_lsn {
         true => end_lsn,
-        false => timeline.read().await.acceptor.state().commit_lsn,
+        false => timeline.read().await.control().commit_lsn,
     };
     let header = AppendRequestHeader {
         term: request.term,

@@ -1,39 +1,26 @@
 //! `START_WAL_PUSH`: a proposer pushes WAL.
 //!
 //! Two tasks per connection, so that network and disk work overlap. The network half reads
-//! messages into a bounded queue and writes answers from another; the acceptor half applies the
-//! messages to the timeline. Appends that are at hand together are synced together.
+//! messages into a bounded queue and writes answers from another; the acceptor half, a
+//! [`WalAcceptor`], applies the messages to the timeline.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use postgres_backend::{BackendReader, BackendWriter, CopyStreamEnd, PostgresBackend, QueryError};
 use pq_proto::{BeMessage, PageserverFeedback};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
-use tokio::time::Instant;
 use tracing::Instrument;
 use utils::TenantTimelineId;
 use wal_quorum::control_file::ServerInfo;
-use wal_quorum::messages::{
-    AcceptorMessage, AppendRequest, AppendResponse, HotStandbyFeedback, ProposerGreeting,
-    ProposerMessage,
-};
+use wal_quorum::messages::{AcceptorMessage, AppendResponse, ProposerGreeting, ProposerMessage};
 
 use super::handler::SafekeeperHandler;
 use super::refusal::stream_error;
 use super::traffic::Traffic;
-use crate::blocking;
-use crate::timeline::receivers::WalReceiverGuard;
-use crate::timeline::{Timeline, TimelineError, WalResidentTimeline};
+use crate::timeline::Timeline;
+use crate::timeline::wal_acceptor::WalAcceptor;
 use crate::timelines::{NewTimeline, Timelines};
-
-/// Messages read ahead of the disk.
-const MESSAGE_QUEUE_SIZE: usize = 256;
-/// Answers that a slow proposer has not taken yet.
-const REPLY_QUEUE_SIZE: usize = 16;
-/// A proposer waits no longer than this for an answer while it keeps on sending.
-const REPLY_INTERVAL: Duration = Duration::from_secs(1);
 
 impl SafekeeperHandler {
     /// Runs the session to its end and tells the client why it ended.
@@ -64,32 +51,24 @@ impl SafekeeperHandler {
             self.traffic.count_read(payload.len());
             let greeting = decode(payload)?;
             let timeline = open_timeline(&self.timelines, ttid, &greeting).await?;
-            Ok::<_, CopyStreamEnd>((greeting, timeline.resident().map_err(stream_error)?))
+            let timeline = timeline.resident().await.map_err(stream_error)?;
+            Ok::<_, CopyStreamEnd>((greeting, timeline))
         };
         let (greeting, timeline) = match begun.await {
             Ok(begun) => begun,
             Err(end) => return end,
         };
         let feedback = timeline.senders().subscribe_pageserver_feedback();
-        let (message_sender, messages) = mpsc::channel(MESSAGE_QUEUE_SIZE);
-        let (reply_sender, mut replies) = mpsc::channel(REPLY_QUEUE_SIZE);
-        let acceptor = AcceptorHalf {
-            slot: timeline.receivers().register(Some(self.conn_id)),
-            timeline,
-            messages,
-            replies: reply_sender,
-            last_reply: Instant::now(),
-        };
-        let span = tracing::info_span!("WAL acceptor");
-        let acceptor = tokio::spawn(acceptor.run(greeting).instrument(span));
+        let WalAcceptor { messages, mut replies, task } =
+            WalAcceptor::spawn(timeline, Some(self.conn_id), Some(greeting));
         // Whichever ends first ends the session; what the other has under way is of no use then.
         let network = tokio::select! {
-            end = read_messages(reader, message_sender, &self.traffic) => end,
+            end = read_messages(reader, messages, &self.traffic) => end,
             end = write_replies(writer, &mut replies, feedback, &self.traffic) => end,
         };
         // Nobody takes answers any more; the acceptor must not wait for that.
         drop(replies);
-        let accepted = acceptor.await;
+        let accepted = task.await;
         match (network, accepted) {
             (Err(end), _) => end,
             (Ok(()), Ok(Err(error))) => stream_error(error),
@@ -176,100 +155,4 @@ fn with_feedback(response: &AppendResponse, feedback: &PageserverFeedback) -> Ac
         pageserver_feedback: Some(*feedback),
         ..response.clone()
     })
-}
-
-/// Applies messages to the timeline. Never dropped half-way: it ends by itself.
-struct AcceptorHalf {
-    timeline: WalResidentTimeline,
-    slot: WalReceiverGuard,
-    messages: mpsc::Receiver<ProposerMessage>,
-    replies: mpsc::Sender<AcceptorMessage>,
-    last_reply: Instant,
-}
-
-impl AcceptorHalf {
-    async fn run(mut self, greeting: ProposerMessage) -> Result<(), TimelineError> {
-        let cancel = self.timeline.cancellation().clone();
-        let mut next = Some(greeting);
-        loop {
-            let message = match next.take() {
-                Some(message) => message,
-                // Receiving is cancel safe.
-                None => tokio::select! {
-                    () = cancel.cancelled() => {
-                        return Err(TimelineError::Cancelled(self.timeline.ttid()));
-                    }
-                    message = self.messages.recv() => match message {
-                        Some(message) => message,
-                        None => return Ok(()),
-                    },
-                },
-            };
-            let reply = match message {
-                ProposerMessage::AppendRequest(request) => {
-                    let (response, unprocessed) = self.append_batch(request).await?;
-                    next = unprocessed;
-                    Some(AcceptorMessage::AppendResponse(self.complete(response)))
-                }
-                ProposerMessage::Elected(elected) => {
-                    self.slot.set_streaming();
-                    self.timeline.process(ProposerMessage::Elected(elected)).await?
-                }
-                ProposerMessage::Greeting(_) | ProposerMessage::VoteRequest(_) => {
-                    self.timeline.process(message).await?
-                }
-            };
-            if let Some(reply) = reply {
-                self.last_reply = Instant::now();
-                if self.replies.send(reply).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Writes every append at hand, then syncs once. Returns the message that ended the batch,
-    /// if it was something else.
-    async fn append_batch(
-        &mut self,
-        first: AppendRequest,
-    ) -> Result<(AppendResponse, Option<ProposerMessage>), TimelineError> {
-        let mut request = first;
-        let mut unprocessed = None;
-        loop {
-            let written = {
-                let mut state = self.timeline.write().await;
-                self.timeline.check_usable()?;
-                blocking::run(|| state.acceptor.append_without_flush(&request))?
-            };
-            if let Some(refusal) = written {
-                return Ok((refusal, None));
-            }
-            if self.last_reply.elapsed() >= REPLY_INTERVAL {
-                break;
-            }
-            match self.messages.try_recv() {
-                Ok(ProposerMessage::AppendRequest(more)) => request = more,
-                Ok(other) => {
-                    unprocessed = Some(other);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        let mut state = self.timeline.write().await;
-        self.timeline.check_usable()?;
-        let response = blocking::run(|| state.acceptor.flush_and_respond())?;
-        Ok((response, unprocessed))
-    }
-
-    fn complete(&self, response: AppendResponse) -> AppendResponse {
-        let needed = self.timeline.senders().standby_aggregate().hot_standby;
-        let hs_feedback = HotStandbyFeedback {
-            ts: needed.timestamp.0,
-            xmin: needed.xmin,
-            catalog_xmin: needed.catalog_xmin,
-        };
-        AppendResponse { hs_feedback, ..response }
-    }
 }

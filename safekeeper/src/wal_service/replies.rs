@@ -28,7 +28,7 @@ pub async fn identify_system(
     let (position, system_id) = {
         let state = timeline.read().await;
         let position = if recovers { state.flush_lsn() } else { state.commit_lsn() };
-        (position.to_string(), state.acceptor.state().server.system_id.to_string())
+        (position.to_string(), state.control().server.system_id.to_string())
     };
     let columns = [
         RowDescriptor::text("systemid"),

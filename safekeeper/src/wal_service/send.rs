@@ -21,10 +21,10 @@ use wal_quorum::Term;
 use super::handler::SafekeeperHandler;
 use super::refusal::{query_error, stream_error};
 use super::traffic::Traffic;
-use crate::blocking;
 use crate::timeline::senders::WalSenderGuard;
+use crate::timeline::wal_stream::WalStream;
 use crate::timeline::{FlushPosition, Timeline, TimelineError, WalResidentTimeline};
-use crate::wal_storage::{WalReadError, WalReader, segment_start, segno};
+use crate::wal_storage::{segment_start, segno};
 
 /// Most WAL bytes in one message.
 const MAX_CHUNK_BYTES: u64 = 16 * XLOG_BLCKSZ;
@@ -44,7 +44,7 @@ impl SafekeeperHandler {
         term: Option<Term>,
     ) -> Result<(), QueryError> {
         let timeline = self.timelines.get(ttid).map_err(query_error)?;
-        let timeline = timeline.resident().map_err(query_error)?;
+        let timeline = timeline.resident().await.map_err(query_error)?;
         let slot = timeline.senders().register(
             self.peer,
             self.conn_id,
@@ -79,7 +79,7 @@ impl SafekeeperHandler {
         start: Lsn,
         term: Option<Term>,
     ) -> CopyStreamEnd {
-        let wal = match timeline.wal_reader(start).await {
+        let wal = match WalStream::open(timeline, start).await {
             Ok(wal) => wal,
             Err(error) => return stream_error(error),
         };
@@ -150,7 +150,7 @@ struct WalSender<'a> {
     slot: &'a WalSenderGuard,
     appname: Option<&'a str>,
     traffic: &'a Traffic,
-    wal: WalReader,
+    wal: WalStream,
     end: End,
     buffer: BytesMut,
 }
@@ -243,7 +243,7 @@ impl WalSender<'_> {
             End::Committed(_) => None,
             End::Durable { term: requested, .. } => {
                 let state = timeline.read().await;
-                let current = state.acceptor.term();
+                let current = state.term();
                 if current != *requested {
                     return Err(stream_error(format!(
                         "failed to acquire term {requested}, current term {current}"
@@ -255,46 +255,12 @@ impl WalSender<'_> {
         timeline.check_usable().map_err(stream_error)?;
         let header_length = self.buffer.len();
         self.buffer.put_bytes(0, length);
-        let rest = self.read_local(header_length)?;
+        let chunk = self.buffer.get_mut(header_length..).unwrap_or_default();
+        let filled = self.wal.fill_from_disk(chunk).map_err(stream_error)?;
         // What is archived is committed, so it stays the same whoever leads.
         drop(unchanged);
-        self.read_archived(rest).await
-    }
-
-    /// Fills the buffer from `filled` on from the local disk, and returns how far it got: not to
-    /// the end if a segment is not there but may be in the archive.
-    fn read_local(&mut self, mut filled: usize) -> Result<usize, CopyStreamEnd> {
-        let (wal, buffer) = (&mut self.wal, &mut self.buffer);
-        let archived = self.timeline.archive().is_some();
-        blocking::run(|| {
-            loop {
-                let rest = buffer.get_mut(filled..).unwrap_or_default();
-                if rest.is_empty() {
-                    return Ok(filled);
-                }
-                match wal.read(rest) {
-                    Ok(count) => filled += count,
-                    Err(WalReadError::SegmentNotFound { .. }) if archived => return Ok(filled),
-                    Err(error) => return Err(stream_error(error)),
-                }
-            }
-        })
-    }
-
-    /// Fills the buffer from `filled` on from the archive.
-    async fn read_archived(&mut self, filled: usize) -> Result<(), CopyStreamEnd> {
-        let missing = self.buffer.len() - filled;
-        let Some(archive) = self.timeline.archive().filter(|_| missing > 0) else {
-            return Ok(());
-        };
-        let position = self.wal.position();
-        let cancel = self.timeline.cancellation();
-        let read = archive.read(self.timeline.ttid(), position, missing, cancel).await;
-        let bytes = read.map_err(stream_error)?;
-        self.buffer.truncate(filled);
-        self.buffer.extend_from_slice(&bytes);
-        self.wal.skip(bytes.len());
-        Ok(())
+        let rest = self.buffer.get_mut(header_length + filled..).unwrap_or_default();
+        self.wal.fill_from_archive(rest).await.map_err(stream_error)
     }
 
     async fn send(&mut self, writer: &mut BackendWriter) -> Result<(), CopyStreamEnd> {

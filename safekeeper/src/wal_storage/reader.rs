@@ -169,7 +169,12 @@ impl WalReader {
 
     fn open_segment(&self, segno: u64) -> Result<File, WalReadError> {
         let WalSource { segments, local_start_lsn, .. } = &self.source;
-        segments.open_for_read(segno)?.ok_or_else(|| WalReadError::SegmentNotFound {
+        // Below its start a local segment holds no WAL but zeros.
+        let local = match self.position < *local_start_lsn {
+            true => None,
+            false => segments.open_for_read(segno)?,
+        };
+        local.ok_or_else(|| WalReadError::SegmentNotFound {
             segment: postgres_ffi::xlog::segment_file_name(segno),
             position: self.position,
             local_start_lsn: *local_start_lsn,

@@ -18,6 +18,8 @@ use crate::durability::Durability;
 
 /// A segment under construction.
 const TEMPORARY_NAME: &str = "waltmp";
+/// A segment being brought back from object storage.
+const RESTORED_NAME: &str = "remote_partial.tmp";
 /// Zeros are written in pieces of this many bytes.
 const ZERO_CHUNK_BYTES: usize = 256 * 1024;
 
@@ -136,6 +138,27 @@ impl SegmentDir {
         write_zeros(file, temporary, 0)?;
         self.durability.sync_all(file).map_err(WalStorageError::sync(temporary))?;
         self.rename(temporary, target)
+    }
+
+    /// Puts an incomplete segment that begins with `content` in place, durably.
+    pub fn restore(&self, segno: u64, content: &[u8]) -> Result<(), WalStorageError> {
+        let temporary = self.path.join(RESTORED_NAME);
+        let restored = self.fill_restored(&temporary, content);
+        let renamed = restored.and_then(|()| self.rename(&temporary, &self.partial_path(segno)));
+        if renamed.is_err() {
+            remove_if_exists(&temporary)?;
+        }
+        renamed
+    }
+
+    fn fill_restored(&self, temporary: &Utf8Path, content: &[u8]) -> Result<(), WalStorageError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let file = options.open(temporary).map_err(WalStorageError::io("create", temporary))?;
+        file.write_all_at(content, 0).map_err(WalStorageError::io("write", temporary))?;
+        fill_with_zeros(&file, content.len() as u64)
+            .map_err(WalStorageError::io("zero", temporary))?;
+        self.durability.sync_all(&file).map_err(WalStorageError::sync(temporary))
     }
 
     /// Gives a full segment its complete name. Its bytes must be durable already.

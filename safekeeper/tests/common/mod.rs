@@ -3,6 +3,7 @@
 // Every test binary uses a part of it.
 #![allow(unused)]
 
+pub mod crafted;
 pub mod proposer;
 pub mod stock;
 
@@ -12,12 +13,13 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use clap::Parser;
 use postgres_client::ConnectOptions;
+use pq_proto::WalSenderMessage;
 use safekeeper::config::Options;
 use safekeeper::service::{AuthKeys, Listeners, Service};
 use safekeeper_api::client::Client;
 use safekeeper_api::models::TimelineStatus;
 use storage_broker::server::{ChannelSizes, ServerOptions};
-use utils::{NodeId, TenantId, TenantTimelineId, TimelineId};
+use utils::{Lsn, NodeId, TenantId, TenantTimelineId, TimelineId};
 
 /// Nobody listens there.
 const NO_BROKER: &str = "http://127.0.0.1:1";
@@ -89,6 +91,22 @@ impl TestSafekeeper {
         dir.join(ttid.tenant_id.to_string()).join(ttid.timeline_id.to_string())
     }
 
+    /// The control file on disk.
+    pub fn control_file(&self, ttid: TenantTimelineId) -> wal_quorum::control_file::ControlFile {
+        safekeeper::control_store::read(&self.timeline_dir(ttid).join("safekeeper.control"))
+            .unwrap()
+    }
+
+    /// Names of the segment files, in order.
+    pub fn segments(&self, ttid: TenantTimelineId) -> Vec<String> {
+        let entries = std::fs::read_dir(self.timeline_dir(ttid)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> =
+            names.filter(|name| !name.starts_with("safekeeper.control")).collect();
+        names.sort();
+        names
+    }
+
     pub fn http_client(&self) -> Client {
         Client::new(reqwest::Client::new(), &format!("http://{}", self.http), None)
     }
@@ -126,6 +144,26 @@ fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Reads committed WAL from `start` to `end` as a pageserver does.
+pub async fn read_wal(
+    safekeeper: &TestSafekeeper,
+    ttid: TenantTimelineId,
+    start: Lsn,
+    end: Lsn,
+) -> Vec<u8> {
+    let client = safekeeper.connect_options(ttid, "pageserver").connect().await.unwrap();
+    let command = format!("START_REPLICATION PHYSICAL {start}");
+    let mut stream = client.copy_both(&command).await.unwrap();
+    let mut bytes = Vec::new();
+    while start + (bytes.len() as u64) < end {
+        let payload = stream.recv().await.unwrap().expect("more WAL is to come");
+        if let WalSenderMessage::XLogData(data) = WalSenderMessage::parse(payload).unwrap() {
+            bytes.extend_from_slice(&data.data);
+        }
+    }
+    bytes
 }
 
 /// A broker in this process; its endpoint.

@@ -141,6 +141,16 @@ impl MiniProposer {
         }
     }
 
+    /// Whether an append is answered rather than refused with an error.
+    pub async fn answers_append(&mut self) -> bool {
+        match self.next().await {
+            Ok(Some(payload)) => {
+                matches!(AcceptorMessage::decode(payload), Ok(AcceptorMessage::AppendResponse(_)))
+            }
+            Ok(None) | Err(_) => false,
+        }
+    }
+
     pub async fn send(&mut self, message: &ProposerMessage) {
         self.stream.send(&message.encode()).await.unwrap();
     }

@@ -16,7 +16,7 @@ fn state(remote_consistent: u64, peer_horizon: u64, commit: u64, backup: u64) ->
     file.remote_consistent_lsn = Lsn(remote_consistent * SEGMENT_SIZE);
     file.peer_horizon_lsn = Lsn(peer_horizon * SEGMENT_SIZE);
     file.backup_lsn = Lsn(backup * SEGMENT_SIZE);
-    SharedState::open(SegmentDir::new(path, Durability::Unsynced), file, NodeId(1)).unwrap()
+    SharedState::open(&SegmentDir::new(path, Durability::Unsynced), file, NodeId(1)).unwrap()
 }
 
 fn check(state: &SharedState, archived: bool, laggard: Option<u64>, segments: u64) {
