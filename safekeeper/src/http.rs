@@ -1,10 +1,12 @@
 //! The management API: thin handlers that check the token, call the timelines and map errors.
 
+mod debug;
 mod timeline;
+mod transfer;
 
 use std::sync::Arc;
 
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Json, Router, extract::State};
 use http_server::{ApiError, HttpOptions};
 use safekeeper_api::models::NodeStatus;
@@ -32,6 +34,15 @@ pub fn router(timelines: Arc<Timelines>, keys: Option<SharedJwtAuth>) -> Router 
             "/v1/record_safekeeper_info/{tenant_id}/{timeline_id}",
             post(timeline::record_safekeeper_info),
         )
+        .route(
+            "/v1/tenant/{tenant_id}/timeline/{timeline_id}/control_file",
+            patch(timeline::patch_control_file),
+        )
+        .route("/v1/tenant/{tenant_id}/timeline/{timeline_id}/snapshot", get(transfer::snapshot))
+        .route("/v1/tenant/{tenant_id}/timeline/{timeline_id}/copy", post(transfer::copy))
+        .route("/v1/tenant/{tenant_id}/timeline/{timeline_id}/digest", get(transfer::digest))
+        .route("/v1/pull_timeline", post(transfer::pull))
+        .route("/v1/debug_dump", get(debug::dump))
         .with_state(timelines);
     let failpoints_permission =
         |claims: Option<&utils::auth::Claims>| auth::check_node(claims).map_err(forbidden);

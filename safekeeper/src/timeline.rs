@@ -9,6 +9,7 @@ pub mod error;
 pub mod eviction;
 pub mod manager;
 pub mod partial_backup;
+pub mod patch;
 pub mod peers;
 pub mod receivers;
 pub mod recovery;

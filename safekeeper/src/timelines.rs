@@ -4,9 +4,12 @@
 //! not wait for one another. A deleted timeline leaves a tombstone in memory, so that a compute
 //! which still runs cannot bring it back.
 
+mod construction;
+pub mod copy;
 mod create;
 mod delete;
 mod load;
+pub mod pull;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

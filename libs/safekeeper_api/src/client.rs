@@ -7,10 +7,12 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
-use utils::{TenantId, TimelineId};
+use utils::{Lsn, TenantId, TimelineId};
 
 use crate::models::{
-    NodeStatus, SafekeeperTimelineInfo, TimelineCreateRequest, TimelineDeleteResult, TimelineStatus,
+    ControlFilePatch, ControlFilePatchResult, NodeStatus, PullTimelineRequest,
+    PullTimelineResponse, SafekeeperTimelineInfo, TimelineCopyRequest, TimelineCreateRequest,
+    TimelineDeleteResult, TimelineDigest, TimelineStatus,
 };
 
 /// Why a call failed.
@@ -137,24 +139,89 @@ impl Client {
         self.call(Method::POST, &path, |r| r.json(info)).await
     }
 
+    /// Makes the safekeeper fetch a timeline from others.
+    pub async fn pull_timeline(
+        &self,
+        request: &PullTimelineRequest,
+    ) -> Result<PullTimelineResponse, ClientError> {
+        self.call(Method::POST, "/v1/pull_timeline", |r| r.json(request)).await
+    }
+
+    /// Copies a timeline to a new one of the same tenant.
+    pub async fn copy_timeline(
+        &self,
+        tenant: TenantId,
+        source: TimelineId,
+        request: &TimelineCopyRequest,
+    ) -> Result<(), ClientError> {
+        let path = format!("/v1/tenant/{tenant}/timeline/{source}/copy");
+        self.call(Method::POST, &path, |r| r.json(request)).await
+    }
+
+    /// The digest of the WAL from `from_lsn` to `until_lsn`.
+    pub async fn digest(
+        &self,
+        tenant: TenantId,
+        timeline: TimelineId,
+        from_lsn: Lsn,
+        until_lsn: Lsn,
+    ) -> Result<TimelineDigest, ClientError> {
+        let range = format!("from_lsn={from_lsn}&until_lsn={until_lsn}");
+        let path = format!("/v1/tenant/{tenant}/timeline/{timeline}/digest?{range}");
+        self.call(Method::GET, &path, |r| r).await
+    }
+
+    /// Changes fields of a control file.
+    pub async fn patch_control_file(
+        &self,
+        tenant: TenantId,
+        timeline: TimelineId,
+        patch: &ControlFilePatch,
+    ) -> Result<ControlFilePatchResult, ClientError> {
+        let path = format!("/v1/tenant/{tenant}/timeline/{timeline}/control_file");
+        self.call(Method::PATCH, &path, |r| r.json(patch)).await
+    }
+
+    /// A timeline as a tar archive, whose content is yet to be read.
+    pub async fn snapshot(
+        &self,
+        tenant: TenantId,
+        timeline: TimelineId,
+    ) -> Result<Response, ClientError> {
+        let path = format!("/v1/tenant/{tenant}/timeline/{timeline}/snapshot");
+        Ok(self.send(Method::GET, &path, |r| r).await?.0)
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<T, ClientError> {
+        let (response, url) = self.send(method.clone(), path, fill).await?;
+        response.json().await.map_err(|source| ClientError::Transport { method, url, source })
+    }
+
+    /// The response, if it is one of success, and the URL.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<(Response, String), ClientError> {
         let url = format!("{}{path}", self.base_url);
         let mut request = fill(self.http.request(method.clone(), &url));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let transport =
-            |source| ClientError::Transport { method: method.clone(), url: url.clone(), source };
-        let response = request.send().await.map_err(transport)?;
-        if !response.status().is_success() {
-            return Err(refusal(method, url, response).await);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(source) => return Err(ClientError::Transport { method, url, source }),
+        };
+        match response.status().is_success() {
+            true => Ok((response, url)),
+            false => Err(refusal(method, url, response).await),
         }
-        response.json().await.map_err(transport)
     }
 }
 

@@ -3,11 +3,16 @@
 //! Field names and forms are the contract: LSNs are `HI/LO` strings, ids hexadecimal strings,
 //! terms and node ids integers.
 
+mod copies;
 mod status;
 
 use serde::{Deserialize, Serialize};
 use utils::{Lsn, NodeId, TenantId, TimelineId};
 
+pub use copies::{
+    ControlFilePatch, ControlFilePatchResult, PullTimelineRequest, PullTimelineResponse,
+    TimelineCopyRequest, TimelineDigest,
+};
 pub use status::{
     AcceptorStateStatus, HotStandbyFeedback, PageserverFeedbackStatus, PeerInfo, PgInfo,
     ReplicationFeedback, StandbyFeedback, StandbyReply, TermLsn, TimelineStatus, Ttid,

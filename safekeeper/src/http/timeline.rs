@@ -8,26 +8,28 @@ use axum::extract::State;
 use http_server::ApiError;
 use http_server::extract::{JsonBody, NoBody, PathParams, QueryParams, RequestClaims};
 use safekeeper_api::models::{
-    SafekeeperTimelineInfo, TimelineCreateRequest, TimelineDeleteResult, TimelineStatus,
+    ControlFilePatch, ControlFilePatchResult, SafekeeperTimelineInfo, TimelineCreateRequest,
+    TimelineDeleteResult, TimelineStatus,
 };
 use utils::{NodeId, TenantId, TenantTimelineId, TimelineId};
 use wal_quorum::control_file::ServerInfo;
 
 use super::{api_error, forbidden};
 use crate::auth;
+use crate::timeline::patch::PatchError;
 use crate::timelines::{NewTimeline, Timelines};
 use crate::wal_storage::{SEGMENT_SIZE, segment_start, segno};
 
-type Shared = State<Arc<Timelines>>;
+pub(super) type Shared = State<Arc<Timelines>>;
 
 /// Peer state made by hand comes from nobody in particular.
 const NOBODY: NodeId = NodeId(0);
 
-fn ttid(path: &PathParams) -> Result<TenantTimelineId, ApiError> {
+pub(super) fn ttid(path: &PathParams) -> Result<TenantTimelineId, ApiError> {
     Ok(TenantTimelineId::new(path.parse("tenant_id")?, path.parse("timeline_id")?))
 }
 
-fn permit(claims: RequestClaims, tenant_id: TenantId) -> Result<(), ApiError> {
+pub(super) fn permit(claims: RequestClaims, tenant_id: TenantId) -> Result<(), ApiError> {
     auth::check_tenant(claims.0.as_ref(), tenant_id).map_err(forbidden)
 }
 
@@ -99,6 +101,21 @@ pub(super) async fn checkpoint(
     auth::check_node(claims.0.as_ref()).map_err(forbidden)?;
     let timeline = timelines.get(ttid).map_err(api_error)?;
     timeline.flush_control_file().await.map(Json).map_err(api_error)
+}
+
+pub(super) async fn patch_control_file(
+    State(timelines): Shared,
+    claims: RequestClaims,
+    path: PathParams,
+    JsonBody(patch): JsonBody<ControlFilePatch>,
+) -> Result<Json<ControlFilePatchResult>, ApiError> {
+    let ttid = ttid(&path)?;
+    auth::check_node(claims.0.as_ref()).map_err(forbidden)?;
+    let timeline = timelines.get(ttid).map_err(api_error)?;
+    timeline.patch_control_file(&patch).await.map(Json).map_err(|error| match error {
+        PatchError::Timeline(error) => api_error(error),
+        refused => ApiError::bad_request(refused),
+    })
 }
 
 pub(super) async fn record_safekeeper_info(

@@ -24,6 +24,9 @@ pub enum TimelineError {
     /// Its directory is there but could not be loaded; an operator must look at it.
     #[error("Timeline {0} exists on disk, but wasn't loaded on startup")]
     NotLoaded(TenantTimelineId),
+    /// It is to be made, and is there.
+    #[error("timeline {0} exists already")]
+    Exists(TenantTimelineId),
     /// It was deleted lately; a compute that still runs must not bring it back.
     #[error("Timeline {0} is deleted, refusing to recreate")]
     Deleted(TenantTimelineId),

@@ -15,8 +15,7 @@ use super::senders::{ReaderFeedback, WalSenderSlot};
 impl Timeline {
     /// The status object of the HTTP API.
     pub async fn status(&self) -> TimelineStatus {
-        let senders = self.senders.all();
-        let walsenders = senders.into_iter().map(|slot| self.sender_status(slot)).collect();
+        let walsenders = self.sender_states();
         let state = self.read().await;
         let persistent = state.control().persistent();
         let memory = state.control().memory;
@@ -48,6 +47,11 @@ impl Timeline {
             walsenders,
             walreceivers: self.receivers.all(),
         }
+    }
+
+    /// Connections that read WAL.
+    pub fn sender_states(&self) -> Vec<WalSenderState> {
+        self.senders.all().into_iter().map(|slot| self.sender_status(slot)).collect()
     }
 
     /// What peers and pageservers hear through the broker.

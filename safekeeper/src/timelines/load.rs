@@ -38,7 +38,11 @@ impl Timelines {
         Ok(())
     }
 
-    fn load_one(&self, ttid: TenantTimelineId, dir: Utf8PathBuf) -> Result<(), TimelineError> {
+    pub(super) fn load_one(
+        &self,
+        ttid: TenantTimelineId,
+        dir: Utf8PathBuf,
+    ) -> Result<(), TimelineError> {
         let control_file = control_store::read(&dir.join(CONTROL_FILE_NAME))?;
         if control_file.ttid() != ttid {
             return Err(TimelineError::ForeignControlFile { dir, found: control_file.ttid() });
