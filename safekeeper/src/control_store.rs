@@ -3,8 +3,8 @@
 //! The file is always replaced as a whole: the new content goes to a temporary name, is made
 //! durable, and takes the real name in one step. The format belongs to `wal_quorum`.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,6 +12,7 @@ use wal_quorum::control_file::{ControlFile, ControlFileError};
 use wal_quorum::storage::{ControlStore, StorageError};
 
 use crate::durability::Durability;
+use crate::files::{self, Access, Files};
 use crate::metrics;
 
 /// Name of the control file in a timeline's directory.
@@ -65,7 +66,7 @@ pub fn read(path: &Utf8Path) -> Result<ControlFile, ControlStoreError> {
 #[derive(Debug)]
 pub struct FileControlStore {
     dir: Utf8PathBuf,
-    durability: Durability,
+    files: Files,
     last_persisted: Instant,
     poisoned: Option<String>,
 }
@@ -73,7 +74,12 @@ pub struct FileControlStore {
 impl FileControlStore {
     /// The control file in `dir`, which need not exist yet.
     pub fn new(dir: impl Into<Utf8PathBuf>, durability: Durability) -> Self {
-        Self { dir: dir.into(), durability, last_persisted: Instant::now(), poisoned: None }
+        Self::on(files::local(durability), dir)
+    }
+
+    /// The control file in `dir` on this file system.
+    pub fn on(files: Files, dir: impl Into<Utf8PathBuf>) -> Self {
+        Self { dir: dir.into(), files, last_persisted: Instant::now(), poisoned: None }
     }
 
     /// The same timeline after its directory was renamed.
@@ -93,12 +99,12 @@ impl FileControlStore {
             move |source| ControlStoreError::Io { action, path, source }
         };
         let temporary = self.dir.join(CONTROL_FILE_TEMPORARY_NAME);
-        let mut file = File::create(&temporary).map_err(failed("create"))?;
-        file.write_all(bytes).map_err(failed("write"))?;
-        self.durability.sync_all(&file).map_err(failed(SYNC))?;
-        fs::rename(&temporary, &target).map_err(failed("rename"))?;
-        self.durability.sync_all(&file).map_err(failed(SYNC))?;
-        self.durability.sync_dir(&self.dir).map_err(failed(SYNC))
+        let file = self.files.open(&temporary, Access::Create).map_err(failed("create"))?;
+        file.write_all_at(bytes, 0).map_err(failed("write"))?;
+        file.sync_all().map_err(failed(SYNC))?;
+        self.files.rename(&temporary, &target).map_err(failed("rename"))?;
+        file.sync_all().map_err(failed(SYNC))?;
+        self.files.sync_dir(&self.dir).map_err(failed(SYNC))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod control_store;
 pub mod debug_dump;
 pub mod digest;
 pub mod durability;
+pub mod files;
 pub mod http;
 pub mod metrics;
 pub mod node;

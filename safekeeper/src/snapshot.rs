@@ -178,7 +178,7 @@ fn open(
     number: u64,
     is_last: bool,
 ) -> Result<Option<(String, std::fs::File)>, WalStorageError> {
-    let Some(file) = segments.open_for_read(number)? else { return Ok(None) };
+    let Some(file) = segments.open_local(number)? else { return Ok(None) };
     let partial = partial_segment_file_name(number);
     let incomplete = is_last || segments.partial_path(number).exists();
     Ok(Some((if incomplete { partial } else { segment_file_name(number) }, file)))

@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from fixtures.common import log, wait_until
+from fixtures.disk import fill, small_disk
 from fixtures.ledger import Ledger
 from fixtures.neon_fixtures import NeonEnv, NeonEnvBuilder, table_digests
 from fixtures.pageserver_http import ApiException
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-
-
-@contextmanager
-def small_disk(path: Path, size_mib: int) -> Iterator[None]:
-    """A file system of its own under an empty directory."""
-    path.mkdir(parents=True, exist_ok=True)
-    options = f"size={size_mib}m,mode=0755"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
-    try:
-        yield
-    finally:
-        # Lazily, since a daemon that is being ended may still have files open.
-        subprocess.run(["umount", "--lazy", path], check=True)
-
-
-def fill(path: Path) -> Path:
-    """Takes all space that is left; removing the file it returns gives it back."""
-    filler = path / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * 65536)
-        except OSError as error:
-            log.info("%s is full: %s", path, error)
-    return filler
 
 
 def test_a_pageserver_with_a_full_disk_serves_on_and_catches_up(

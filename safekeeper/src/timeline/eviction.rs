@@ -99,7 +99,7 @@ async fn check_local_copy(
     timeline: &Timeline,
     uploaded: &PartialRemoteSegment,
 ) -> Result<bool, TimelineError> {
-    let opened = timeline.segments().open_for_read(segno(uploaded.flush_lsn));
+    let opened = timeline.segments().open_local(segno(uploaded.flush_lsn));
     let opened = opened.map_err(|source| TimelineError::Open { ttid: timeline.ttid(), source })?;
     let Some(mut file) = opened else { return Ok(false) };
     let archived = download(timeline, uploaded).await?;

@@ -137,7 +137,7 @@ impl PartialBackup {
     async fn upload(&mut self, segment: &PartialRemoteSegment) -> Result<u64, PartialBackupError> {
         self.change(records::with_upload_begun(&self.records, segment)).await?;
         let length = segment.flush_lsn.segment_offset(SEGMENT_SIZE);
-        let file = self.timeline.segments().open_for_read(segno(segment.flush_lsn))?;
+        let file = self.timeline.segments().open_local(segno(segment.flush_lsn))?;
         let (ttid, cancel) = (self.timeline.ttid(), self.timeline.cancellation().clone());
         self.archive.upload_partial(ttid, &segment.name, file, length, &cancel).await?;
         let now = self.timeline.read().await.last_log_term();

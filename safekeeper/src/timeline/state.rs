@@ -134,7 +134,7 @@ impl SharedState {
             return Err(TimelineError::RestoredElsewhere { ttid, expected: flush_lsn, found });
         }
         self.change(|file| file.eviction_state = EvictionState::Present)?;
-        let store = FileControlStore::new(segments.path(), segments.durability());
+        let store = FileControlStore::on(segments.files().clone(), segments.path());
         let control = TimelineState::loaded(store, self.control().persistent().clone());
         self.storage = Storage::Present(Box::new(Acceptor::new(control, wal, self.node_id)));
         Ok(())
@@ -193,7 +193,7 @@ impl SharedState {
 }
 
 fn offloaded(segments: &SegmentDir, file: ControlFile, flush_lsn: Lsn) -> Storage {
-    let store = FileControlStore::new(segments.path(), segments.durability());
+    let store = FileControlStore::on(segments.files().clone(), segments.path());
     let control = Box::new(TimelineState::loaded(store, file));
     Storage::Offloaded { control, flush_lsn, _counted: GaugeGuard::evicted_timeline() }
 }
@@ -205,7 +205,7 @@ fn open_present(
 ) -> Result<Storage, TimelineError> {
     let wal = open_wal(segments, &file)?;
     warn_of_missing_wal(&wal, &file);
-    let store = FileControlStore::new(segments.path(), segments.durability());
+    let store = FileControlStore::on(segments.files().clone(), segments.path());
     let control = TimelineState::loaded(store, file);
     Ok(Storage::Present(Box::new(Acceptor::new(control, wal, node_id))))
 }

@@ -3,8 +3,6 @@
 //! Archived segments are copied within the archive, the rest through a reader. The new timeline
 //! has no term and no history: its first leader begins at the end of the copy.
 
-use std::os::unix::fs::FileExt;
-
 use utils::{Lsn, TenantTimelineId, TimelineId};
 use wal_quorum::control_file::ControlFile;
 use wal_quorum::storage::ControlStore;
@@ -109,7 +107,7 @@ impl Timelines {
                     .map_err(WalStorageError::io("write", &path))
                     .map_err(failed)?;
             }
-            let synced = blocking::run(|| segments.durability().sync_data(&segment.file));
+            let synced = blocking::run(|| segment.file.sync_data());
             synced.map_err(WalStorageError::sync(&path)).map_err(failed)?;
             if segno(wal.position()) != number {
                 blocking::run(|| segments.mark_complete(number)).map_err(failed)?;

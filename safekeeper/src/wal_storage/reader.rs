@@ -3,15 +3,14 @@
 //! A reader walks forward from a start position. It does not know where the WAL ends: a segment
 //! goes on with zeros, so callers ask only for bytes below a flush or commit position. Blocks.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use postgres_ffi::xlog::{WalIdentity, segment_start_image};
 use utils::Lsn;
 use wal_quorum::control_file::ControlFile;
 
 use super::{SEGMENT_SIZE, SegmentDir, WalStorageError, segment_start, segno};
+use crate::files::DiskFile;
 
 /// Why WAL cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +94,7 @@ pub struct WalReader {
     position: Lsn,
     /// The timeline's first segment up to its start, kept while reading there.
     generated: Option<Vec<u8>>,
-    open: Option<(u64, File)>,
+    open: Option<(u64, Box<dyn DiskFile>)>,
 }
 
 impl WalReader {
@@ -167,7 +166,7 @@ impl WalReader {
         Ok(count)
     }
 
-    fn open_segment(&self, segno: u64) -> Result<File, WalReadError> {
+    fn open_segment(&self, segno: u64) -> Result<Box<dyn DiskFile>, WalReadError> {
         let WalSource { segments, local_start_lsn, .. } = &self.source;
         // Below its start a local segment holds no WAL but zeros.
         let local = match self.position < *local_start_lsn {

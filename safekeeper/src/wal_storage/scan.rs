@@ -4,14 +4,12 @@
 //! something is not a record: a missing file, a short one, a bad header, length or checksum.
 //! It must accept whatever any earlier version wrote, for ever: stopping early loses data.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use postgres_ffi::PgMajor;
 use utils::Lsn;
 use wal_decoder::stream::WalStreamDecoder;
 
 use super::{SEGMENT_SIZE, SegmentDir, WalStorageError, segno};
+use crate::files::DiskFile;
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -26,7 +24,7 @@ pub fn find_end_of_wal(
     let mut decoder = WalStreamDecoder::new(start, major);
     let mut end = start;
     let mut chunk = vec![0u8; CHUNK_BYTES];
-    let mut current: Option<(u64, File)> = None;
+    let mut current: Option<(u64, Box<dyn DiskFile>)> = None;
     loop {
         let position = decoder.lsn();
         let wanted = segno(position);
@@ -37,7 +35,7 @@ pub fn find_end_of_wal(
                 None => return Ok(end),
             },
         };
-        let count = read_within_segment(segments, &file, position, &mut chunk)?;
+        let count = read_within_segment(segments, file.as_ref(), position, &mut chunk)?;
         let Some(bytes) = chunk.get(..count).filter(|bytes| !bytes.is_empty()) else {
             return Ok(end);
         };
@@ -58,7 +56,7 @@ pub fn find_end_of_wal(
 
 fn read_within_segment(
     segments: &SegmentDir,
-    file: &File,
+    file: &dyn DiskFile,
     position: Lsn,
     buffer: &mut [u8],
 ) -> Result<usize, WalStorageError> {
@@ -71,14 +69,13 @@ fn read_within_segment(
 /// Forces to disk every segment that holds WAL from `start` to `end`, and their names, and gives
 /// a segment that `end` closes its complete name.
 pub fn make_durable(segments: &SegmentDir, start: Lsn, end: Lsn) -> Result<(), WalStorageError> {
-    let durability = segments.durability();
     for segno in segno(start)..=segno(end) {
         if let Some(file) = segments.open_for_read(segno)? {
             let path = segments.path();
-            durability.sync_data(&file).map_err(WalStorageError::sync(path))?;
+            file.sync_data().map_err(WalStorageError::sync(path))?;
         }
     }
-    durability.sync_dir(segments.path()).map_err(WalStorageError::sync(segments.path()))?;
+    segments.files().sync_dir(segments.path()).map_err(WalStorageError::sync(segments.path()))?;
     if end.segment_offset(SEGMENT_SIZE) == 0
         && let Some(before) = segno(end).checked_sub(1)
     {

@@ -4,9 +4,8 @@
 //! way the file has its full length from the start and zeros after its last byte of WAL: later
 //! appends change no metadata, and zeros read as "end of WAL". Knows nothing of records.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::fs::File;
+use std::io::ErrorKind;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use postgres_ffi::xlog::segment::{
@@ -15,19 +14,18 @@ use postgres_ffi::xlog::segment::{
 
 use super::{SEGMENT_SIZE, WalStorageError};
 use crate::durability::Durability;
+use crate::files::{self, Access, DiskFile, Files};
 
 /// A segment under construction.
 const TEMPORARY_NAME: &str = "waltmp";
 /// A segment being brought back from object storage.
 const RESTORED_NAME: &str = "remote_partial.tmp";
-/// Zeros are written in pieces of this many bytes.
-const ZERO_CHUNK_BYTES: usize = 256 * 1024;
 
 /// The directory that holds a timeline's segments.
 #[derive(Clone, Debug)]
 pub struct SegmentDir {
     path: Utf8PathBuf,
-    durability: Durability,
+    files: Files,
 }
 
 /// A segment opened for writing.
@@ -36,7 +34,7 @@ pub struct OpenSegment {
     /// Its number.
     pub segno: u64,
     /// The open file, [`SEGMENT_SIZE`] long.
-    pub file: File,
+    pub file: Box<dyn DiskFile>,
     /// Whether it carries the complete name already.
     pub complete: bool,
 }
@@ -53,7 +51,12 @@ pub struct SegmentEntry {
 impl SegmentDir {
     /// Segments live directly in `path`.
     pub fn new(path: impl Into<Utf8PathBuf>, durability: Durability) -> Self {
-        Self { path: path.into(), durability }
+        Self::on(files::local(durability), path)
+    }
+
+    /// Segments in `path` on this file system.
+    pub fn on(files: Files, path: impl Into<Utf8PathBuf>) -> Self {
+        Self { path: path.into(), files }
     }
 
     /// The directory itself.
@@ -61,9 +64,9 @@ impl SegmentDir {
         &self.path
     }
 
-    /// How writes are forced to disk here.
-    pub fn durability(&self) -> Durability {
-        self.durability
+    /// The file system it is on.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Where the complete segment is kept.
@@ -77,10 +80,22 @@ impl SegmentDir {
     }
 
     /// Opens a segment for reading, the incomplete one if both names exist; `None` if neither does.
-    pub fn open_for_read(&self, segno: u64) -> Result<Option<File>, WalStorageError> {
+    pub fn open_for_read(&self, segno: u64) -> Result<Option<Box<dyn DiskFile>>, WalStorageError> {
         for path in [self.partial_path(segno), self.complete_path(segno)] {
-            if let Some(file) = open_existing(&path, OpenOptions::new().read(true))? {
+            if let Some(file) = self.open_existing(&path, Access::Read)? {
                 return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same as a file of the operating system, to be handed on.
+    pub fn open_local(&self, segno: u64) -> Result<Option<File>, WalStorageError> {
+        for path in [self.partial_path(segno), self.complete_path(segno)] {
+            match File::open(&path) {
+                Ok(file) => return Ok(Some(file)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(WalStorageError::io("open", &path)(error)),
             }
         }
         Ok(None)
@@ -88,12 +103,10 @@ impl SegmentDir {
 
     /// Opens a segment for writing, the complete one if both names exist; `None` if neither does.
     pub fn open_for_write(&self, segno: u64) -> Result<Option<OpenSegment>, WalStorageError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
         for (path, complete) in
             [(self.complete_path(segno), true), (self.partial_path(segno), false)]
         {
-            if let Some(file) = open_existing(&path, &options)? {
+            if let Some(file) = self.open_existing(&path, Access::Write)? {
                 return Ok(Some(OpenSegment { segno, file, complete }));
             }
         }
@@ -112,18 +125,15 @@ impl SegmentDir {
     fn create(&self, segno: u64) -> Result<OpenSegment, WalStorageError> {
         let temporary = self.path.join(TEMPORARY_NAME);
         let target = self.partial_path(segno);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
+        let file = self
+            .files
+            .open(&temporary, Access::Create)
             .map_err(WalStorageError::io("create", &temporary))?;
-        let result = self.fill_and_rename(&file, &temporary, &target);
+        let result = self.fill_and_rename(file.as_ref(), &temporary, &target);
         if let Err(error) = result {
             // The name must not survive: what it holds may not be on disk.
-            remove_if_exists(&temporary)?;
-            remove_if_exists(&target)?;
+            self.remove_if_exists(&temporary)?;
+            self.remove_if_exists(&target)?;
             return Err(error);
         }
         Ok(OpenSegment { segno, file, complete: false })
@@ -131,12 +141,12 @@ impl SegmentDir {
 
     fn fill_and_rename(
         &self,
-        file: &File,
+        file: &dyn DiskFile,
         temporary: &Utf8Path,
         target: &Utf8Path,
     ) -> Result<(), WalStorageError> {
         write_zeros(file, temporary, 0)?;
-        self.durability.sync_all(file).map_err(WalStorageError::sync(temporary))?;
+        file.sync_all().map_err(WalStorageError::sync(temporary))?;
         self.rename(temporary, target)
     }
 
@@ -146,19 +156,20 @@ impl SegmentDir {
         let restored = self.fill_restored(&temporary, content);
         let renamed = restored.and_then(|()| self.rename(&temporary, &self.partial_path(segno)));
         if renamed.is_err() {
-            remove_if_exists(&temporary)?;
+            self.remove_if_exists(&temporary)?;
         }
         renamed
     }
 
     fn fill_restored(&self, temporary: &Utf8Path, content: &[u8]) -> Result<(), WalStorageError> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        let file = options.open(temporary).map_err(WalStorageError::io("create", temporary))?;
+        let file = self
+            .files
+            .open(temporary, Access::Create)
+            .map_err(WalStorageError::io("create", temporary))?;
         file.write_all_at(content, 0).map_err(WalStorageError::io("write", temporary))?;
-        fill_with_zeros(&file, content.len() as u64)
+        file.write_zeros(content.len() as u64..SEGMENT_SIZE)
             .map_err(WalStorageError::io("zero", temporary))?;
-        self.durability.sync_all(&file).map_err(WalStorageError::sync(temporary))
+        file.sync_all().map_err(WalStorageError::sync(temporary))
     }
 
     /// Gives a full segment its complete name. Its bytes must be durable already.
@@ -174,26 +185,22 @@ impl SegmentDir {
     /// Completes a segment that is full but still named incomplete, if there is such a one.
     pub fn complete_leftover(&self, segno: u64) -> Result<(), WalStorageError> {
         let partial = self.partial_path(segno);
-        let Some(file) = open_existing(&partial, OpenOptions::new().read(true).write(true))? else {
+        let Some(file) = self.open_existing(&partial, Access::Write)? else {
             return Ok(());
         };
-        self.durability.sync_data(&file).map_err(WalStorageError::sync(&partial))?;
+        file.sync_data().map_err(WalStorageError::sync(&partial))?;
         self.mark_complete(segno)
     }
 
     fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> Result<(), WalStorageError> {
-        fs::rename(from, to).map_err(WalStorageError::io("rename", from))?;
-        self.durability.sync_dir(&self.path).map_err(WalStorageError::sync(&self.path))
+        self.files.rename(from, to).map_err(WalStorageError::io("rename", from))?;
+        self.files.sync_dir(&self.path).map_err(WalStorageError::sync(&self.path))
     }
 
     /// Every segment, in order of number.
     pub fn list(&self) -> Result<Vec<SegmentEntry>, WalStorageError> {
-        let failed = || WalStorageError::io("list", &self.path);
-        let mut segments = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(failed())? {
-            let name = entry.map_err(failed())?.file_name();
-            segments.extend(name.to_str().and_then(parse_entry));
-        }
+        let names = self.files.list(&self.path).map_err(WalStorageError::io("list", &self.path))?;
+        let mut segments: Vec<_> = names.iter().filter_map(|name| parse_entry(name)).collect();
         segments.sort_unstable();
         Ok(segments)
     }
@@ -221,19 +228,40 @@ impl SegmentDir {
             } else {
                 self.partial_path(entry.segno)
             };
-            remove_if_exists(&path)?;
+            self.remove_if_exists(&path)?;
         }
         if !doomed.is_empty() {
-            self.durability.sync_dir(&self.path).map_err(WalStorageError::sync(&self.path))?;
+            self.files.sync_dir(&self.path).map_err(WalStorageError::sync(&self.path))?;
         }
         Ok(doomed.len() as u64)
+    }
+
+    fn open_existing(
+        &self,
+        path: &Utf8Path,
+        access: Access,
+    ) -> Result<Option<Box<dyn DiskFile>>, WalStorageError> {
+        match self.files.open(path, access) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(WalStorageError::io("open", path)(error)),
+        }
+    }
+
+    fn remove_if_exists(&self, path: &Utf8Path) -> Result<(), WalStorageError> {
+        match self.files.remove(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(WalStorageError::io("remove", path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 
 impl OpenSegment {
     /// Writes zeros from `offset` to the end of the segment.
     pub fn zero_from(&self, offset: u64, path: &Utf8Path) -> Result<(), WalStorageError> {
-        write_zeros(&self.file, path, offset)
+        write_zeros(self.file.as_ref(), path, offset)
     }
 }
 
@@ -242,41 +270,12 @@ fn parse_entry(name: &str) -> Option<SegmentEntry> {
     Some(SegmentEntry { segno, complete: !partial })
 }
 
-fn open_existing(path: &Utf8Path, options: &OpenOptions) -> Result<Option<File>, WalStorageError> {
-    match options.open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(WalStorageError::io("open", path)(error)),
-    }
-}
-
-fn remove_if_exists(path: &Utf8Path) -> Result<(), WalStorageError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(WalStorageError::io("remove", path)(error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn write_zeros(file: &File, path: &Utf8Path, from: u64) -> Result<(), WalStorageError> {
+fn write_zeros(file: &dyn DiskFile, path: &Utf8Path, from: u64) -> Result<(), WalStorageError> {
     fail::fail_point!("sk-write-zeroes", |_| {
         tracing::info!("write_zeroes hit failpoint");
         Err(WalStorageError::Failpoint("sk-write-zeroes"))
     });
-    fill_with_zeros(file, from).map_err(WalStorageError::io("zero", path))
-}
-
-fn fill_with_zeros(file: &File, from: u64) -> io::Result<()> {
-    let zeros = vec![0u8; ZERO_CHUNK_BYTES];
-    let mut offset = from;
-    while offset < SEGMENT_SIZE {
-        let length = (SEGMENT_SIZE - offset).min(zeros.len() as u64);
-        let chunk = zeros.get(..length as usize).unwrap_or(&zeros);
-        file.write_all_at(chunk, offset)?;
-        offset += length;
-    }
-    Ok(())
+    file.write_zeros(from..SEGMENT_SIZE).map_err(WalStorageError::io("zero", path))
 }
 
 #[cfg(test)]

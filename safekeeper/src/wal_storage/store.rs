@@ -9,7 +9,6 @@
 //! end; writes are refused until a truncation has succeeded. After a failed sync everything is
 //! refused for good: the kernel may have dropped the pages it could not write.
 
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use postgres_ffi::PgMajor;
@@ -158,7 +157,12 @@ impl FileWalStorage {
         };
         let offset = start.segment_offset(SEGMENT_SIZE);
         let path = self.segments.partial_path(segno);
-        segment.file.write_all_at(chunk, offset).map_err(WalStorageError::io("write", &path))?;
+        let written = segment.file.write_all_at(chunk, offset);
+        if let Err(error) = written {
+            // What was written before is in this file, and must still be flushed.
+            self.open = Some(segment);
+            return Err(WalStorageError::io("write", &path)(error));
+        }
         if offset + chunk.len() as u64 == SEGMENT_SIZE {
             self.finish_segment(&segment)
         } else {
@@ -180,7 +184,7 @@ impl FileWalStorage {
     fn sync_segment(&mut self, segment: &OpenSegment) -> Result<(), WalStorageError> {
         let started = Instant::now();
         let path = self.segments.partial_path(segment.segno);
-        let synced = self.segments.durability().sync_data(&segment.file);
+        let synced = segment.file.sync_data();
         let elapsed = started.elapsed();
         metrics::FLUSH_WAL_SECONDS.observe(elapsed.as_secs_f64());
         self.effort.sync_time += elapsed;

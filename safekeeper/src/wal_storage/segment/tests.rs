@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::fs;
 
 use super::super::testing::*;
 use super::*;
@@ -7,9 +7,10 @@ fn put(dir: &TestDir, name: &str, content: &[u8]) {
     fs::write(dir.path.join(name), content).unwrap();
 }
 
-fn content(file: Option<File>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    file.unwrap().read_to_end(&mut bytes).unwrap();
+fn content(file: Option<Box<dyn DiskFile>>) -> Vec<u8> {
+    let mut bytes = vec![0; SEGMENT_SIZE as usize + 1];
+    let count = file.unwrap().read_at(&mut bytes, 0).unwrap();
+    bytes.truncate(count);
     bytes
 }
 

@@ -1,8 +1,9 @@
-use std::fs;
+use std::{fs, io};
 
 use super::super::testing::*;
 use super::*;
 use crate::durability::Durability;
+use crate::files::DiskFile;
 
 fn positions(storage: &FileWalStorage) -> (Lsn, Lsn, Lsn) {
     (storage.write_lsn, storage.write_record_lsn, storage.flush_record_lsn)
@@ -161,6 +162,47 @@ fn a_restart_after_a_log_switch_finds_the_next_segment() {
     assert_eq!(dir.file_names(), ["000000010000000000000001"]);
 }
 
+/// A file on a disk that takes no writes and confirms none.
+#[derive(Debug)]
+struct BrokenFile;
+
+impl DiskFile for BrokenFile {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn write_zeros(&self, _: std::ops::Range<u64>) -> io::Result<()> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Other.into())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+#[test]
+fn records_written_before_a_full_disk_can_still_be_flushed() {
+    let dir = TestDir::new();
+    let start = start_at(0x1000);
+    let mut storage = dir.fresh(start);
+    let bytes = wal(start, &[message(100)]);
+    storage.write(start, &bytes).unwrap();
+    let end = storage.write_lsn;
+    let segment = storage.open.take().unwrap();
+    storage.open = Some(OpenSegment { file: Box::new(BrokenFile), ..segment });
+    assert!(matches!(storage.write(end, &bytes), Err(WalStorageError::Io { .. })));
+    assert!(storage.open.is_some(), "the segment with the records must stay open");
+    assert_eq!((storage.write_lsn, storage.write_record_lsn), (end, end));
+}
+
 #[test]
 fn a_failed_sync_ends_the_use_of_the_storage() {
     let dir = TestDir::new();
@@ -170,10 +212,8 @@ fn a_failed_sync_ends_the_use_of_the_storage() {
     storage.truncate(start).unwrap();
     let bytes = wal(start, &[message(100)]);
     storage.write(start, &bytes).unwrap();
-    // A pipe cannot be synced, which is how a failing disk looks.
-    let (_reader, writer) = std::io::pipe().unwrap();
-    let broken = std::os::fd::OwnedFd::from(writer).into();
-    storage.open = Some(OpenSegment { segno: segno(start), file: broken, complete: false });
+    let file = Box::new(BrokenFile);
+    storage.open = Some(OpenSegment { segno: segno(start), file, complete: false });
     assert!(matches!(storage.flush(), Err(WalStorageError::Sync { .. })));
     assert_eq!(storage.flush_record_lsn, start);
     let end = storage.write_lsn;
