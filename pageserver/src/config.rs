@@ -5,6 +5,7 @@
 //! its keys, their types and what is allowed. Nothing here opens ports or starts anything.
 
 mod auth;
+mod disk_usage;
 mod engine;
 mod error;
 mod limits;
@@ -25,6 +26,9 @@ use remote_storage::RemoteStorageConfig;
 use utils::{NodeId, TimelineId};
 
 pub use auth::{AuthConfig, AuthType};
+pub use disk_usage::{
+    DiskUsageEvictionConfig, EvictionOrder, MockStatvfs, MockedError, RelativeAccessed,
+};
 pub use engine::{EngineConfig, ImageCompression};
 pub use error::ConfigError;
 pub use limits::LimitsConfig;
@@ -72,6 +76,8 @@ pub struct PageServerConf {
     pub redo: RedoConfig,
     /// Concurrency.
     pub limits: LimitsConfig,
+    /// Eviction under disk pressure (`disk_usage_based_eviction`); `None` when turned off.
+    pub disk_usage_eviction: Option<DiskUsageEvictionConfig>,
     /// The control plane.
     pub upcalls: UpcallConfig,
     /// Logs and consumption metrics.
@@ -109,6 +115,7 @@ impl PageServerConf {
             engine: EngineConfig::read(reader)?,
             redo: RedoConfig::read(reader)?,
             limits: LimitsConfig::read(reader)?,
+            disk_usage_eviction: disk_usage::read(reader)?,
             upcalls: UpcallConfig::read(reader)?,
             telemetry: TelemetryConfig::read(reader)?,
             without_effect: node::without_effect(reader),
@@ -139,6 +146,11 @@ impl PageServerConf {
     /// The directory of one timeline.
     pub fn timeline_path(&self, shard: &TenantShardId, timeline: &TimelineId) -> Utf8PathBuf {
         self.timelines_path(shard).join(timeline.to_string())
+    }
+
+    /// The heatmap that a secondary location downloaded last.
+    pub fn heatmap_path(&self, shard: &TenantShardId) -> Utf8PathBuf {
+        self.tenant_path(shard).join(layer_format::paths::HEATMAP_FILE_NAME)
     }
 
     /// The directory of the deletion queue's files.

@@ -3,11 +3,13 @@
 
 mod auth;
 mod compact;
+mod disk_eviction;
 mod errors;
 mod info;
 mod layer;
 mod location;
 mod node;
+mod secondary;
 mod tenant;
 mod timeline;
 mod timeline_ops;
@@ -32,6 +34,8 @@ pub struct State {
     pub tenants: Arc<TenantManager>,
     /// Where deletions go.
     pub deletion_queue: crate::remote::DeletionQueueClient,
+    /// What evicts layers.
+    pub disk_evictor: Arc<crate::disk_eviction::DiskEvictor>,
     /// Keys to check tokens with.
     pub auth: Option<SharedJwtAuth>,
     /// When the process started, as clients see it.
@@ -56,6 +60,7 @@ fn node_routes() -> Router<Arc<State>> {
     Router::new()
         .route("/v1/status", get(node::status))
         .route("/v1/utilization", get(node::utilization))
+        .route("/v1/disk_usage_eviction/run", put(disk_eviction::run))
         .route("/v1/deletion_queue/flush", put(node::flush_deletion_queue))
         .route("/v1/reload_auth_validation_keys", post(node::reload_auth_keys))
         .route("/v1/location_config", get(location::list))
@@ -71,6 +76,9 @@ fn tenant_routes() -> Router<Arc<State>> {
         .route(&format!("{tenant}/config"), get(tenant::config))
         .route(&format!("{tenant}/location_config"), put(location::put))
         .route(&format!("{tenant}/break"), put(tenant::set_broken))
+        .route(&format!("{tenant}/heatmap_upload"), post(secondary::heatmap_upload))
+        .route(&format!("{tenant}/secondary/status"), get(secondary::status))
+        .route(&format!("{tenant}/secondary/download"), post(secondary::download))
 }
 
 fn timeline_routes() -> Router<Arc<State>> {
@@ -83,6 +91,10 @@ fn timeline_routes() -> Router<Arc<State>> {
         .route(&format!("{timeline}/compact"), put(compact::compact))
         .route(&format!("{timeline}/get_lsn_by_timestamp"), get(timeline_ops::get_lsn_by_timestamp))
         .route(&format!("{timeline}/lsn_lease"), post(timeline_ops::lsn_lease))
+        .route(
+            &format!("{timeline}/download_remote_layers"),
+            get(layer::download_all_info).post(layer::start_download_all),
+        )
         .route(&format!("{timeline}/layer"), get(layer::list))
         .route(
             &format!("{timeline}/layer/{{layer_file_name}}"),

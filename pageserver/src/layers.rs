@@ -8,9 +8,10 @@ mod ephemeral;
 pub mod in_memory;
 pub mod layer;
 pub mod map;
+pub mod metrics;
 pub mod reconstruct;
 
 pub use in_memory::InMemoryLayer;
-pub use layer::{Layer, LayerAccessError, LayerOwner, ResidentLayer};
+pub use layer::{AccessKind, Layer, LayerAccessError, LayerOwner, ResidentLayer, StatsReset};
 pub use map::LayerMap;
 pub use reconstruct::{KeyState, ReconstructState};

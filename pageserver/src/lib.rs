@@ -6,6 +6,7 @@
 pub mod basebackup;
 pub mod config;
 pub mod context;
+pub mod disk_eviction;
 pub mod http;
 pub mod ingest;
 pub mod keymap;
@@ -13,6 +14,8 @@ pub mod layers;
 pub mod page_service;
 pub mod redo;
 pub mod remote;
+pub mod secondary;
+pub mod storage_io;
 pub mod tasks;
 pub mod tenant;
 pub mod timeline;

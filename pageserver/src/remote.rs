@@ -20,6 +20,7 @@ use remote_storage::{GenericRemoteStorage, RemotePath, RemotePathError, RemoteSt
 
 pub use client::{DeleteTimelineError, RemoteTimelineClient, WaitCompletionError};
 pub use deletion::{DeletionError, DeletionQueue, DeletionQueueClient};
+pub use download::download_layer_file;
 pub use index::{download_index, list_timelines};
 pub use queue::QueueError;
 

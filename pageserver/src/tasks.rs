@@ -4,9 +4,13 @@
 //! can cancel its tasks and wait for their end. Names of kinds appear in metrics, tenant
 //! configuration and access statistics.
 
+mod background;
 mod runtimes;
 mod scope;
 
+pub use background::{
+    BackgroundLimit, BackgroundPermit, LoopKind, preinitialize_metrics, warn_when_period_overrun,
+};
 pub use runtimes::{RuntimeConfigError, Runtimes};
 pub use scope::{ExitOnError, TaskScope};
 

@@ -10,7 +10,9 @@ mod compaction_loop;
 mod create;
 mod delete_timeline;
 pub mod directory;
+mod eviction_loop;
 pub mod initdb;
+mod location;
 mod loops;
 pub mod manager;
 mod metrics;
@@ -19,17 +21,19 @@ mod receiving;
 mod serving;
 mod shutdown;
 pub mod slots;
+mod startup;
 mod state;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use layer_format::TimelineMetadata;
 use pageserver_api::models::{TenantConfigOverrides, TenantState};
 use pageserver_api::shard::{ShardIdentity, TenantShardId};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use utils::gate::Gate;
 use utils::{Generation, TimelineId};
 
@@ -38,16 +42,20 @@ use crate::config::{
 };
 use crate::redo::RedoManager;
 use crate::remote::{RemoteResources, RemoteTimelineClient};
-use crate::tasks::TaskScope;
+use crate::secondary::HeatmapUploadState;
+use crate::storage_io::StorageIo;
+use crate::tasks::{BackgroundLimit, TaskScope};
 pub use crate::timeline::ShutdownMode;
 use crate::timeline::{Timeline, TimelineParams};
 
 pub use attach::AttachError;
 pub use create::CreateTimelineError;
 pub use delete_timeline::DeleteTimelineError;
+pub use location::Location;
 pub use manager::TenantManager;
 pub use order::{OrderError, ancestors_first};
 pub use receiving::ReceiverResources;
+pub use startup::{StartupProgress, preinitialize_metrics as preinitialize_startup_metrics};
 pub use state::{StateCell, WaitToBecomeActiveError};
 
 /// How long requests wait for a tenant to become active.
@@ -66,7 +74,9 @@ pub struct TenantResources {
     /// Bounds the runs of initdb.
     pub initdb: Arc<Semaphore>,
     /// Bounds the background jobs that read whole timelines.
-    pub background: Arc<Semaphore>,
+    pub background: BackgroundLimit,
+    /// How layer files are read.
+    pub io: StorageIo,
 }
 
 /// When a tenant is loaded.
@@ -141,6 +151,10 @@ pub struct Tenant {
     pub gc_lock: tokio::sync::Mutex<()>,
     /// Held while the configuration changes on disk and in memory.
     conf_lock: tokio::sync::Mutex<()>,
+    /// What the last upload of a heatmap said; held during an upload.
+    pub heatmap_upload: tokio::sync::Mutex<HeatmapUploadState>,
+    /// The first computations of logical sizes.
+    initial_sizes: TaskTracker,
 }
 
 /// The timelines of a tenant. One lock, so that an id is in at most one of these.
@@ -159,21 +173,21 @@ struct Timelines {
 }
 
 impl Tenant {
-    /// The tenant of an attached location; `None` for any other.
-    fn from_location(
+    /// The tenant of an attached location.
+    fn attached(
         conf: &'static PageServerConf,
         shard: TenantShardId,
         location: &LocationConf,
+        (generation, attach_mode): (Generation, AttachMode),
         resources: TenantResources,
-    ) -> Option<Arc<Self>> {
-        let LocationMode::Attached { generation, attach_mode } = location.mode else { return None };
+    ) -> Arc<Self> {
         let tenant_conf = TenantConfHandle::new(AttachedTenantConf::new(
             generation,
             attach_mode,
             location.tenant_conf.clone(),
             &conf.tenant_defaults,
         ));
-        Some(Arc::new(Tenant::new(conf, shard, location.shard, tenant_conf, resources)))
+        Arc::new(Tenant::new(conf, shard, location.shard, tenant_conf, resources))
     }
 
     /// A tenant of which nothing is known but why.
@@ -221,6 +235,8 @@ impl Tenant {
             timelines: Mutex::default(),
             gc_lock: tokio::sync::Mutex::new(()),
             conf_lock: tokio::sync::Mutex::new(()),
+            heatmap_upload: tokio::sync::Mutex::default(),
+            initial_sizes: TaskTracker::new(),
         }
     }
 
@@ -230,8 +246,14 @@ impl Tenant {
 
     /// Waits until the tenant serves, and lets it overtake others that wait for capacity.
     pub async fn wait_active(&self, wait: Duration) -> Result<(), WaitToBecomeActiveError> {
+        if self.state.is_active() {
+            return Ok(());
+        }
+        let started = Instant::now();
         self.wanted.cancel();
-        self.state.wait_active(wait, &self.cancel).await
+        let outcome = self.state.wait_active(wait, &self.cancel).await;
+        startup::ACTIVATION_SECONDS.observe(started.elapsed().as_secs_f64());
+        outcome
     }
 
     /// Whether it is up to us to remove layers, by compaction and garbage collection.
@@ -300,7 +322,13 @@ impl Tenant {
             redo: Arc::clone(&self.redo),
             parent_cancel: self.cancel.clone(),
             runtime: self.resources.remote.runtime.clone(),
+            io: self.resources.io.clone(),
         }
+    }
+
+    /// Where the tenant's objects are.
+    pub fn remote_storage(&self) -> &remote_storage::GenericRemoteStorage {
+        &self.resources.remote.storage
     }
 
     /// A remote client of one of the tenant's timelines.
@@ -341,11 +369,5 @@ impl Tenant {
             tracing::warn!("Changing Active tenant to Broken state, reason: {reason}");
         }
         self.state.set_broken(reason);
-    }
-}
-
-impl slots::Occupant for Arc<Tenant> {
-    fn is_shut_down(&self) -> bool {
-        self.gate.close_complete()
     }
 }

@@ -9,7 +9,9 @@
 
 mod compaction;
 mod create;
+mod download_all;
 mod error;
+mod eviction;
 mod flush;
 mod housekeeping;
 mod key_store;
@@ -40,6 +42,7 @@ use utils::{Generation, Lsn, TimelineId};
 
 use crate::config::{PageServerConf, TenantConfHandle};
 use crate::keymap::{LogicalSize, RelSizeCache};
+use crate::layers::layer::LayerCounters;
 use crate::layers::{Layer, LayerOwner};
 use crate::redo::RedoManager;
 use crate::remote::RemoteTimelineClient;
@@ -51,6 +54,7 @@ pub use error::{
     CreateTimelineError, FlushError, GetVectoredError, LoadTimelineError, PageReconstructError,
     ReadBelowCutoff, WaitLsnError, WriteError,
 };
+pub use eviction::EvictionStats;
 pub use key_store::TimelineKeys;
 pub use last_record::RecordLsn;
 pub use read::MAX_GET_VECTORED_KEYS;
@@ -59,6 +63,7 @@ pub use state::TimelineState;
 pub use write::TimelineWriter;
 
 use compaction::CompactionState;
+use download_all::DownloadAllLayers;
 use flush::FlushControl;
 use last_record::LastRecord;
 use layer_manager::LayerManager;
@@ -102,6 +107,7 @@ pub struct Timeline {
     rel_size_cache: RelSizeCache,
     logical_size: LogicalSize,
     compaction: tokio::sync::Mutex<CompactionState>,
+    download_all: DownloadAllLayers,
 }
 
 impl Timeline {
@@ -201,6 +207,11 @@ impl Timeline {
     pub fn resident_physical_size(&self) -> u64 {
         let layers = self.layers();
         layers.iter().filter(|l| l.is_resident()).map(|l| l.metadata().file_size).sum()
+    }
+
+    /// What is counted about its layers.
+    pub fn layer_counters(&self) -> &LayerCounters {
+        &self.layer_owner.counters
     }
 
     fn layers_read(&self) -> RwLockReadGuard<'_, LayerManager> {

@@ -9,9 +9,12 @@ pub mod tenant;
 pub mod tenant_config;
 pub mod timeline;
 
-pub use layer::{HistoricLayerInfo, InMemoryLayerInfo, LayerMapInfo};
+pub use layer::{
+    DownloadRemoteLayersTaskInfo, DownloadRemoteLayersTaskSpawnRequest,
+    DownloadRemoteLayersTaskState, HistoricLayerInfo, InMemoryLayerInfo, LayerMapInfo,
+};
 pub use location::{
-    LocationConfig, LocationConfigList, LocationConfigMode, SecondaryConfig,
+    LocationConfig, LocationConfigList, LocationConfigMode, SecondaryConfig, SecondaryProgress,
     TenantLocationResponse, TenantShardLocation,
 };
 pub use node::{FailpointConfig, NodeStatus, Utilization};

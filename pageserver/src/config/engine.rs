@@ -69,6 +69,18 @@ pub struct EngineConfig {
     pub max_vectored_read_bytes: u64,
     /// Compression of image layers (`image_compression`), default `disabled-no-decompress`.
     pub image_compression: ImageCompression,
+    /// Whether a download that a task should not need is only worth a warning
+    /// (`ondemand_download_behavior_treat_error_as_warn`), default false.
+    pub forbidden_downloads_only_warn: bool,
+    /// Blocks of 8 KiB that the page cache holds (`page_cache_size`), default 8192.
+    pub page_cache_blocks: usize,
+    /// Layer files that are open at once (`max_file_descriptors`), default 100.
+    pub max_file_descriptors: usize,
+}
+
+/// Sizes are counted in memory, so they fit or are not meant.
+fn as_count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 impl EngineConfig {
@@ -85,6 +97,13 @@ impl EngineConfig {
             image_compression: reader
                 .take_parsed("image_compression", compression)?
                 .unwrap_or_default(),
+            forbidden_downloads_only_warn: reader
+                .take_bool("ondemand_download_behavior_treat_error_as_warn")?
+                .unwrap_or(false),
+            page_cache_blocks: reader.take_positive("page_cache_size")?.map_or(8192, as_count),
+            max_file_descriptors: reader
+                .take_positive("max_file_descriptors")?
+                .map_or(100, as_count),
         })
     }
 }

@@ -12,21 +12,14 @@ use super::{ConfigError, UpcallConfig};
 
 /// Keys of features that this version does not have. They are accepted so that one file serves
 /// several versions.
-const WITHOUT_EFFECT: [&str; 16] = [
-    "background_task_maximum_delay",
+const WITHOUT_EFFECT: [&str; 9] = [
     "cached_metric_collection_interval",
     "concurrent_tenant_size_logical_size_queries",
-    "disk_usage_based_eviction",
     "ephemeral_bytes_per_memory_kb",
-    "heatmap_upload_concurrency",
     "l0_flush",
-    "max_file_descriptors",
     "metric_collection_bucket",
     "metric_collection_endpoint",
     "metric_collection_interval",
-    "ondemand_download_behavior_treat_error_as_warn",
-    "page_cache_size",
-    "secondary_download_concurrency",
     "synthetic_size_calculation_interval",
     "virtual_file_io_engine",
 ];

@@ -122,8 +122,8 @@ fn tokens_need_a_key_file() {
 
 #[test]
 fn keys_of_absent_features_are_accepted_and_listed() {
-    let conf = parse("heatmap_upload_concurrency = 3").unwrap();
-    assert_eq!(conf.without_effect, ["heatmap_upload_concurrency"]);
+    let conf = parse("wal_redo_timeout = '3s'").unwrap();
+    assert_eq!(conf.without_effect, ["wal_redo_timeout"]);
 }
 
 #[test]
@@ -148,4 +148,42 @@ fn the_version_is_filled_into_the_helpers_command() {
     let helper = parse(text).unwrap().redo.helper.unwrap();
     assert_eq!(helper.program(postgres_ffi::PgMajor::V17), "/opt/v17/bin/postgres");
     assert_eq!(helper.arguments(postgres_ffi::PgMajor::V15), ["--x=15"]);
+}
+
+#[test]
+fn eviction_under_disk_pressure_is_on_unless_turned_off() {
+    let default = parse("").unwrap().disk_usage_eviction.unwrap();
+    assert_eq!(default, DiskUsageEvictionConfig::default());
+    assert_eq!(default.max_usage_pct, 80);
+    let off = parse("disk_usage_based_eviction = { enabled = false }").unwrap();
+    assert_eq!(off.disk_usage_eviction, None);
+}
+
+#[test]
+fn the_order_of_eviction_is_read() {
+    let text = "disk_usage_based_eviction = { max_usage_pct = 85, min_avail_bytes = 7, \
+                period = '30s', eviction_order = { type = 'RelativeAccessed', \
+                args = { highest_layer_count_loses_first = false } } }";
+    let conf = parse(text).unwrap().disk_usage_eviction.unwrap();
+    let relative = RelativeAccessed { highest_layer_count_loses_first: false };
+    assert_eq!(conf.eviction_order, EvictionOrder::RelativeAccessed(relative));
+    assert_eq!((conf.max_usage_pct, conf.period), (85, Duration::from_secs(30)));
+}
+
+#[test]
+fn impossible_limits_of_the_disk_are_refused() {
+    for (text, reason) in [
+        ("max_usage_pct = 101", "1 to 100"),
+        ("max_usage_pct = 0", "1 to 100"),
+        ("period = '0s'", "above zero"),
+        ("eviction_order = { type = 'Random' }", "Random"),
+        (
+            "mock_statvfs = { type = 'Success', blocksize = 1, total_blocks = 1, name_filter = '(' }",
+            "name_filter",
+        ),
+        ("surprise = 1", "surprise"),
+    ] {
+        let error = error_of(&format!("disk_usage_based_eviction = {{ {text} }}"));
+        assert!(error.contains(reason) && error.contains("disk_usage_based_eviction"), "{error}");
+    }
 }

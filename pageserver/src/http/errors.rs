@@ -63,9 +63,7 @@ pub fn upsert_location(error: UpsertLocationError) -> ApiError {
             ApiError::Conflict("Tenant is already being modified".to_owned())
         }
         UpsertLocationError::Slot(error) => slot(error),
-        UpsertLocationError::StaleGeneration { .. } | UpsertLocationError::Secondary => {
-            ApiError::bad_request(error)
-        }
+        UpsertLocationError::StaleGeneration { .. } => ApiError::bad_request(error),
         UpsertLocationError::Interrupted => ApiError::ShuttingDown,
         UpsertLocationError::Directory(_) | UpsertLocationError::Flush(_) => {
             ApiError::internal(error)

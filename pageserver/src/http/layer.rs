@@ -8,14 +8,16 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use http_server::ApiError;
-use http_server::extract::{PathParams, QueryParams, RequestClaims};
+use http_server::extract::{JsonBody, PathParams, QueryParams, RequestClaims};
 use layer_format::LayerName;
-use pageserver_api::models::layer::LayerAccessStats;
-use pageserver_api::models::{HistoricLayerInfo, InMemoryLayerInfo, LayerMapInfo};
+use pageserver_api::models::{
+    DownloadRemoteLayersTaskInfo, DownloadRemoteLayersTaskSpawnRequest, HistoricLayerInfo,
+    InMemoryLayerInfo, LayerMapInfo,
+};
 
 use crate::context::{DownloadBehavior, RequestContext};
-use crate::layers::Layer;
 use crate::layers::layer::EvictionError;
+use crate::layers::{Layer, LayerAccessError, StatsReset};
 use crate::tasks::TaskKind;
 use crate::timeline::Timeline;
 
@@ -24,8 +26,6 @@ use super::timeline_ops::active_timeline;
 
 /// How long an eviction waits for readers to let go of a layer.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(120);
-/// What the query parameter `reset` may be.
-const RESETS: [&str; 3] = ["NoReset", "JustTaskKindFlags", "AllStats"];
 
 pub async fn list(
     extract::State(state): extract::State<Arc<State>>,
@@ -33,16 +33,12 @@ pub async fn list(
     query: QueryParams,
     claims: RequestClaims,
 ) -> Result<Json<LayerMapInfo>, ApiError> {
-    if let Some(reset) = query.get("reset")?.filter(|reset| !RESETS.contains(reset)) {
-        let allowed = RESETS.join(", ");
-        let text = format!("cannot parse query param reset: {reset:?}, expected one of {allowed}");
-        return Err(ApiError::bad_request(text));
-    }
+    let reset = query.parse::<StatsReset>("reset")?.unwrap_or(StatsReset::NoReset);
     let timeline = active_timeline(&state, &path, &claims).await?;
-    Ok(Json(layer_map_info(&timeline)))
+    Ok(Json(layer_map_info(&timeline, reset)))
 }
 
-fn layer_map_info(timeline: &Timeline) -> LayerMapInfo {
+fn layer_map_info(timeline: &Timeline, reset: StatsReset) -> LayerMapInfo {
     let in_memory = timeline.in_memory_layers().into_iter().map(|(lsns, _)| match lsns.end {
         utils::Lsn::MAX => InMemoryLayerInfo::Open { lsn_start: lsns.start },
         lsn_end => InMemoryLayerInfo::Frozen { lsn_start: lsns.start, lsn_end },
@@ -51,15 +47,15 @@ fn layer_map_info(timeline: &Timeline) -> LayerMapInfo {
     layers.sort_by(|a, b| a.name().cmp(b.name()));
     LayerMapInfo {
         in_memory_layers: in_memory.collect(),
-        historic_layers: layers.iter().map(describe).collect(),
+        historic_layers: layers.iter().map(|layer| describe(layer, reset)).collect(),
     }
 }
 
-fn describe(layer: &Layer) -> HistoricLayerInfo {
+fn describe(layer: &Layer, reset: StatsReset) -> HistoricLayerInfo {
     let layer_file_name = layer.name().to_string();
     let layer_file_size = layer.metadata().file_size;
     let remote = !layer.is_resident();
-    let access_stats = LayerAccessStats::default();
+    let access_stats = layer.access_stats(reset);
     match layer.name() {
         LayerName::Delta(delta) => HistoricLayerInfo::Delta {
             layer_file_name,
@@ -89,7 +85,10 @@ pub async fn download(
     let name: LayerName = path.parse("layer_file_name")?;
     let Some(layer) = timeline.find_layer(&name) else { return Ok(not_found(&timeline, &name)) };
     let ctx = RequestContext::new(TaskKind::MgmtRequest, DownloadBehavior::Download);
-    layer.get_or_maybe_download(&ctx).await.map_err(ApiError::internal)?;
+    layer.get_or_maybe_download(&ctx).await.map_err(|failure| match failure {
+        LayerAccessError::Cancelled => ApiError::ShuttingDown,
+        failure => ApiError::internal(failure),
+    })?;
     Ok(Json(()).into_response())
 }
 
@@ -113,4 +112,32 @@ fn not_found(timeline: &Timeline, name: &LayerName) -> Response {
     let text =
         format!("Layer {}/{}/{name} not found", timeline.tenant_shard_id, timeline.timeline_id);
     (StatusCode::BAD_REQUEST, Json(text)).into_response()
+}
+
+/// Starts to bring all layers of a timeline here.
+pub async fn start_download_all(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+    JsonBody(request): JsonBody<DownloadRemoteLayersTaskSpawnRequest>,
+) -> Result<Response, ApiError> {
+    let timeline = active_timeline(&state, &path, &claims).await?;
+    let (status, info) = match timeline.spawn_download_all_layers(request.max_concurrent_downloads)
+    {
+        Ok(started) => (StatusCode::ACCEPTED, started),
+        Err(running) => (StatusCode::CONFLICT, running),
+    };
+    Ok((status, Json(info)).into_response())
+}
+
+/// How far that is.
+pub async fn download_all_info(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+) -> Result<Json<DownloadRemoteLayersTaskInfo>, ApiError> {
+    let timeline = active_timeline(&state, &path, &claims).await?;
+    timeline.download_all_layers_info().map(Json).ok_or_else(|| {
+        ApiError::not_found("task never started since last pageserver process start")
+    })
 }

@@ -15,8 +15,9 @@ use pageserver_api::shard::TenantShardId;
 use serde_json::{Value, json};
 
 use crate::config::LocationConf;
+use crate::secondary::upload_heatmap;
 use crate::tenant::slots::{Slot, SlotError};
-use crate::tenant::{SpawnMode, Tenant};
+use crate::tenant::{Location, SpawnMode, Tenant};
 
 use super::{State, errors, tenant_of};
 
@@ -41,14 +42,37 @@ pub async fn put(
             "the shard of tenant {shard} contradicts shard_number and shard_count in the body"
         )));
     }
-    let tenant = state.tenants.upsert_location(shard, location, flush, mode);
-    let tenant = tenant.await.map_err(errors::upsert_location)?;
-    let identity = tenant.shard_identity;
-    let answer = TenantLocationResponse {
-        shards: vec![TenantShardLocation { shard_id: shard, node_id: state.conf.id }],
-        stripe_size: (identity.count.count() > 1).then_some(identity.stripe_size),
+    let changed = state.tenants.upsert_location(shard, location, flush, mode);
+    let changed = changed.await.map_err(errors::upsert_location)?;
+    let answer = match &changed {
+        Location::Attached(tenant) => {
+            flush_heatmap(tenant, flush).await;
+            let identity = tenant.shard_identity;
+            TenantLocationResponse {
+                shards: vec![TenantShardLocation { shard_id: shard, node_id: state.conf.id }],
+                stripe_size: (identity.count.count() > 1).then_some(identity.stripe_size),
+            }
+        }
+        Location::Secondary(_) => TenantLocationResponse { shards: Vec::new(), stripe_size: None },
     };
     Ok(Json(answer).into_response())
+}
+
+/// Whoever asks for a flush is about to move the tenant: its next home wants to know what to have
+/// ready. Only a hint, so a failure is no more than a warning.
+async fn flush_heatmap(tenant: &Arc<Tenant>, flush: Option<Duration>) {
+    let Some(limit) = flush else {
+        tracing::info!("No flush requested when configuring");
+        return;
+    };
+    if !tenant.state.is_active() {
+        return;
+    }
+    match tokio::time::timeout(limit, upload_heatmap(tenant, true)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(failure)) => tracing::warn!("Failed to flush heatmap: {failure}"),
+        Err(_) => tracing::warn!("Failed to flush heatmap: it took longer than {limit:?}"),
+    }
 }
 
 /// Reads the body; errors in tenant options name the option.
@@ -80,7 +104,7 @@ pub async fn list(
     let shards: Vec<Value> = slots
         .into_iter()
         .map(|(shard, slot)| match slot {
-            Slot::Attached(tenant) => json!([shard, render(&tenant)]),
+            Slot::Occupied(location) => json!([shard, render(&location)]),
             Slot::InProgress(_) => json!([shard, Value::Null]),
         })
         .collect();
@@ -92,8 +116,8 @@ pub async fn get(
     path: PathParams,
 ) -> Result<Json<Value>, ApiError> {
     let shard: TenantShardId = path.parse("tenant_shard_id")?;
-    match state.tenants.get(&shard) {
-        Ok(tenant) => Ok(Json(render(&tenant))),
+    match state.tenants.get_location(&shard) {
+        Ok(location) => Ok(Json(render(&location))),
         Err(SlotError::InProgress(_)) => Ok(Json(Value::Null)),
         Err(SlotError::NotFound(_)) => Err(ApiError::not_found("Tenant shard not found")),
         Err(failure) => Err(errors::list_tenants(failure)),
@@ -101,8 +125,8 @@ pub async fn get(
 }
 
 /// The location with every tenant option, unset ones as null.
-fn render(tenant: &Tenant) -> Value {
-    let location = LocationConfig::from(&tenant.location());
+fn render(location: &Location) -> Value {
+    let location = LocationConfig::from(&location.conf());
     let options = location.tenant_conf.to_external();
     let mut value = serde_json::to_value(&location).unwrap_or(Value::Null);
     if let Some(fields) = value.as_object_mut() {

@@ -14,9 +14,8 @@ use pageserver_api::shard::TenantShardId;
 use serde_json::{Map, Value};
 use utils::TenantId;
 
-use crate::config::LocationConf;
 use crate::tenant::slots::Slot;
-use crate::tenant::{ACTIVE_TENANT_TIMEOUT, Tenant};
+use crate::tenant::{ACTIVE_TENANT_TIMEOUT, Location, Tenant};
 
 use super::{State, auth, errors, tenant_of};
 
@@ -27,8 +26,8 @@ pub async fn list(
     auth::node(claims.0.as_ref())?;
     let slots = state.tenants.list().map_err(errors::list_tenants)?;
     let attached = slots.into_iter().filter_map(|(_, slot)| match slot {
-        Slot::Attached(tenant) => Some(info(&tenant)),
-        Slot::InProgress(_) => None,
+        Slot::Occupied(Location::Attached(tenant)) => Some(info(&tenant)),
+        Slot::Occupied(Location::Secondary(_)) | Slot::InProgress(_) => None,
     });
     Ok(Json(attached.collect()))
 }
@@ -115,8 +114,7 @@ pub async fn set_config(
     let shard = TenantShardId::unsharded(tenant_id);
     let tenant = state.tenants.get(&shard).map_err(errors::get_tenant)?;
     tenant.wait_active(ACTIVE_TENANT_TIMEOUT).await.map_err(errors::wait_active)?;
-    let location = LocationConf { tenant_conf: options, ..tenant.location() };
-    state.tenants.reconfigure(&tenant, location).await.map_err(errors::upsert_location)?;
+    state.tenants.set_tenant_conf(&tenant, options).await.map_err(errors::upsert_location)?;
     Ok(Json(()))
 }
 

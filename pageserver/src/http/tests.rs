@@ -38,12 +38,17 @@ impl Server {
             remote,
             warmup: Arc::new(Semaphore::new(1)),
             initdb: Arc::new(Semaphore::new(1)),
-            background: Arc::new(Semaphore::new(1)),
+            background: crate::tasks::BackgroundLimit::new(1),
+            io: crate::storage_io::StorageIo::new(10, 100),
         };
         let tenants = TenantManager::new(conf, resources, store.cancel.child_token());
-        tenants.start().await.unwrap();
+        tenants.start(&crate::tenant::StartupProgress::default()).await.unwrap();
         let launch_timestamp = "now".to_owned();
-        let state = State { conf, tenants, deletion_queue, auth: None, launch_timestamp };
+        let cancel = store.cancel.child_token();
+        let disk_evictor =
+            crate::disk_eviction::DiskEvictor::new(conf, Arc::clone(&tenants), cancel);
+        let state =
+            State { conf, tenants, deletion_queue, disk_evictor, auth: None, launch_timestamp };
         Server { store, router: router(state), tenant: TenantId::generate() }
     }
 

@@ -5,30 +5,41 @@
 //! compaction or garbage collection has dropped, once its last reader is gone. Which layers
 //! exist is the layer map's business.
 
+mod access_stats;
+mod counters;
 mod download;
 mod evict;
 mod file;
 mod gather;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use layer_format::{LayerFileError, LayerFileMetadata, LayerName};
+use pageserver_api::models::layer::{
+    LayerAccessStats, LayerResidenceEventReason, LayerResidenceStatus,
+};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use utils::TenantId;
 use utils::gate::Gate;
 
+use super::metrics::{self, EvictionCancelled, RareEvent};
+use crate::config::TenantConfHandle;
 use crate::context::{AccessStatsBehavior, RequestContext};
 use crate::remote::RemoteTimelineClient;
-use crate::tasks::TaskScope;
+use crate::storage_io::StorageIo;
+use crate::tasks::{TaskKind, TaskScope};
 
+pub use access_stats::{AccessKind, StatsReset};
+pub use counters::LayerCounters;
 pub use evict::EvictionError;
 pub use gather::GatherError;
 
+use access_stats::AccessStats;
 use file::OpenFile;
 
 /// What the layers of one timeline share.
@@ -49,6 +60,14 @@ pub struct LayerOwner {
     pub gate: Gate,
     /// Bytes that one read may fetch at once.
     pub max_read_bytes: u64,
+    /// Whether a forbidden download is only worth a warning.
+    pub forbidden_downloads_only_warn: bool,
+    /// The tenant's options.
+    pub tenant_conf: TenantConfHandle,
+    /// What is counted for the whole timeline.
+    pub counters: Arc<LayerCounters>,
+    /// How files are read.
+    pub io: StorageIo,
 }
 
 /// Where the file is.
@@ -61,20 +80,30 @@ enum Residency {
     WantedEvicted(Weak<OpenFile>),
 }
 
+/// What the layer's lock protects.
+struct State {
+    residency: Residency,
+    /// Evictions that removed the file.
+    evictions: u64,
+    /// Evictions that came to nothing.
+    cancelled_evictions: u64,
+    /// When the file was last removed.
+    evicted_at: Option<Instant>,
+}
+
 struct Inner {
     owner: Arc<LayerOwner>,
     name: LayerName,
     metadata: LayerFileMetadata,
     local_path: Utf8PathBuf,
-    residency: Mutex<Residency>,
+    state: Mutex<State>,
     /// One permit: whoever brings the file here, or removes it, holds it.
     init: Arc<Semaphore>,
-    /// Counts evictions; waiters see it move.
-    evictions: watch::Sender<u64>,
+    /// Wakes those that wait for the end of an eviction.
+    eviction_ended: Notify,
     consecutive_failures: AtomicU32,
     wanted_deleted: AtomicBool,
-    /// Seconds since the Unix epoch.
-    latest_activity: AtomicU64,
+    stats: AccessStats,
 }
 
 /// A layer of a timeline. Clones are the same layer.
@@ -88,6 +117,8 @@ pub struct Layer {
 pub struct ResidentLayer {
     layer: Layer,
     file: Arc<OpenFile>,
+    /// Who reads.
+    task: TaskKind,
 }
 
 /// A layer could not be made available.
@@ -121,12 +152,20 @@ pub enum LayerAccessError {
 impl Layer {
     /// A layer that is only in remote storage.
     pub fn evicted(owner: Arc<LayerOwner>, name: LayerName, metadata: LayerFileMetadata) -> Layer {
-        Layer::new(owner, name, metadata, None)
+        Layer::new(owner, name, metadata, None, LayerResidenceEventReason::LayerLoad)
     }
 
-    /// A layer whose file is at its local path.
+    /// A layer whose file was found at its local path.
     pub fn resident(owner: Arc<LayerOwner>, name: LayerName, metadata: LayerFileMetadata) -> Layer {
-        Layer::new(owner, name, metadata, Some(Arc::new(OpenFile::new())))
+        let file = Some(Arc::new(OpenFile::new()));
+        Layer::new(owner, name, metadata, file, LayerResidenceEventReason::LayerLoad)
+    }
+
+    /// A layer whose file was just made at its local path.
+    pub fn created(owner: Arc<LayerOwner>, name: LayerName, metadata: LayerFileMetadata) -> Layer {
+        owner.counters.record_write(metadata.file_size);
+        let file = Some(Arc::new(OpenFile::new()));
+        Layer::new(owner, name, metadata, file, LayerResidenceEventReason::LayerCreate)
     }
 
     fn new(
@@ -134,8 +173,17 @@ impl Layer {
         name: LayerName,
         metadata: LayerFileMetadata,
         file: Option<Arc<OpenFile>>,
+        reason: LayerResidenceEventReason,
     ) -> Layer {
         let local_path = owner.directory.join(name.local_file_name(metadata.generation));
+        let stats = AccessStats::default();
+        stats.record_residence(
+            match file {
+                Some(_) => LayerResidenceStatus::Resident,
+                None => LayerResidenceStatus::Evicted,
+            },
+            reason,
+        );
         let inner = Arc::new_cyclic(|inner| {
             let residency = match file {
                 None => Residency::Evicted,
@@ -149,12 +197,17 @@ impl Layer {
                 name,
                 metadata,
                 local_path,
-                residency: Mutex::new(residency),
+                state: Mutex::new(State {
+                    residency,
+                    evictions: 0,
+                    cancelled_evictions: 0,
+                    evicted_at: None,
+                }),
                 init: Arc::new(Semaphore::new(1)),
-                evictions: watch::Sender::new(0),
+                eviction_ended: Notify::new(),
                 consecutive_failures: AtomicU32::new(0),
                 wanted_deleted: AtomicBool::new(false),
-                latest_activity: AtomicU64::new(seconds_now()),
+                stats,
             }
         });
         Layer { inner }
@@ -180,16 +233,22 @@ impl Layer {
         self.inner.resident_file(false).is_some()
     }
 
-    /// When the layer was last read or brought here.
+    /// When the layer was last read, brought here or removed from here.
     pub fn latest_activity(&self) -> SystemTime {
-        let seconds = self.inner.latest_activity.load(Ordering::Relaxed);
-        UNIX_EPOCH + std::time::Duration::from_secs(seconds)
+        self.inner.stats.latest_activity()
+    }
+
+    /// How the layer was used, for people.
+    pub fn access_stats(&self, reset: StatsReset) -> LayerAccessStats {
+        self.inner.stats.render(reset)
     }
 
     /// Marks the layer as garbage: when its last reader is gone, the local file is removed and
     /// the deletion of its object scheduled. The index must not name it any more by then.
     pub fn delete_on_drop(&self) {
-        self.inner.wanted_deleted.store(true, Ordering::Release);
+        if !self.inner.wanted_deleted.swap(true, Ordering::AcqRel) {
+            metrics::STARTED_DELETES.inc();
+        }
     }
 
     /// The layer with its file here, downloading it if the context allows.
@@ -197,20 +256,23 @@ impl Layer {
         &self,
         ctx: &RequestContext,
     ) -> Result<ResidentLayer, LayerAccessError> {
+        self.get_for(AccessKind::GetValueReconstructData, ctx).await
+    }
+
+    /// The same, for a reader that wants something else than values of pages.
+    pub async fn get_for(
+        &self,
+        kind: AccessKind,
+        ctx: &RequestContext,
+    ) -> Result<ResidentLayer, LayerAccessError> {
         if ctx.access_stats_behavior() == AccessStatsBehavior::Update {
-            self.inner.latest_activity.store(seconds_now(), Ordering::Relaxed);
+            self.inner.stats.record_access(ctx.task_kind(), kind);
         }
         let file = match self.inner.resident_file(true) {
             Some(file) => file,
             None => download::bring_here(&self.inner, ctx).await?,
         };
-        Ok(ResidentLayer { layer: self.clone(), file })
-    }
-
-    /// The layer with its file here, if it is here already.
-    pub fn keep_resident(&self) -> Option<ResidentLayer> {
-        let file = self.inner.resident_file(true)?;
-        Some(ResidentLayer { layer: self.clone(), file })
+        Ok(ResidentLayer { layer: self.clone(), file, task: ctx.task_kind() })
     }
 }
 
@@ -222,33 +284,57 @@ impl ResidentLayer {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Residency> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Every change is one assignment, so a poisoned value is still whole.
-        self.residency.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file if it is here. With `keep`, an eviction under way is called off.
     fn resident_file(&self, keep: bool) -> Option<Arc<OpenFile>> {
-        let mut residency = self.lock();
-        match &*residency {
+        let mut state = self.lock();
+        match &state.residency {
             Residency::Evicted => None,
             Residency::Resident(file) => Some(Arc::clone(file)),
             Residency::WantedEvicted(file) => {
                 let file = file.upgrade()?;
                 if keep {
-                    *residency = Residency::Resident(Arc::clone(&file));
+                    state.residency = Residency::Resident(Arc::clone(&file));
+                    self.eviction_cancelled(&mut state, EvictionCancelled::UpgradedBackOnAccess);
                 }
                 Some(file)
             }
         }
     }
 
+    /// Records that an eviction came to nothing, and tells those that wait for it.
+    fn eviction_cancelled(&self, state: &mut State, reason: EvictionCancelled) {
+        state.cancelled_evictions += 1;
+        reason.count();
+        self.eviction_ended.notify_waiters();
+    }
+
     /// Records that the file is here, and returns the handle readers share.
     fn set_resident(self: &Arc<Self>) -> Arc<OpenFile> {
+        self.set_resident_instead_of_eviction(EvictionCancelled::LostToDownload)
+    }
+
+    /// The same; `reason` is why an eviction under way, if there is one, came to nothing.
+    fn set_resident_instead_of_eviction(
+        self: &Arc<Self>,
+        reason: EvictionCancelled,
+    ) -> Arc<OpenFile> {
         let file = Arc::new(OpenFile::new());
         file.adopt(Arc::downgrade(self));
-        *self.lock() = Residency::Resident(Arc::clone(&file));
-        self.latest_activity.store(seconds_now(), Ordering::Relaxed);
+        {
+            let mut state = self.lock();
+            if matches!(state.residency, Residency::WantedEvicted(_)) {
+                self.eviction_cancelled(&mut state, reason);
+            }
+            state.residency = Residency::Resident(Arc::clone(&file));
+        }
+        let (status, reason) =
+            (LayerResidenceStatus::Resident, LayerResidenceEventReason::ResidenceChange);
+        self.stats.record_residence(status, reason);
         file
     }
 }
@@ -262,25 +348,31 @@ impl Drop for Inner {
         let dropped = vec![(self.name.clone(), self.metadata.clone())];
         let remote = self.owner.remote.clone();
         self.owner.runtime.spawn_blocking(move || {
-            remove_file(&path);
-            if let Err(error) = remote.schedule_deletion_of_unlinked(dropped) {
-                // The next attachment's scrub finds the object; nothing refers to it.
-                tracing::info!("scheduling deletion on drop failed: {error}");
+            if !remove_file(&path) {
+                RareEvent::RemoveOnDropFailed.count();
+            }
+            match remote.schedule_deletion_of_unlinked(dropped) {
+                Ok(()) => metrics::COMPLETED_DELETES.inc(),
+                Err(error) => {
+                    // The next attachment's scrub finds the object; nothing refers to it.
+                    tracing::info!("scheduling deletion on drop failed: {error}");
+                    metrics::count_failed_delete();
+                }
             }
         });
     }
 }
 
-/// Removes a layer file; one that is gone already is fine.
-fn remove_file(path: &Utf8Path) {
+/// Removes a layer file; one that is gone already is fine. False if it is still there.
+fn remove_file(path: &Utf8Path) -> bool {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::error!("cannot remove layer file {path}: {error}");
+            false
         }
-        _ => {}
+        Ok(()) | Err(_) => true,
     }
 }
 
-fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
+#[cfg(test)]
+mod tests;

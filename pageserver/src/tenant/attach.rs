@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use layer_format::{IndexPart, TimelineMetadata};
 use remote_storage::RemotePathError;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, error, info, warn};
 use utils::{Generation, TimelineId};
 
@@ -16,6 +18,7 @@ use crate::timeline::{LoadTimelineError, Timeline};
 
 use super::directory::{DirectoryError, purge_leftovers};
 use super::order::{OrderError, ancestors_first};
+use super::startup::{ATTACH_SECONDS, PRELOAD_SECONDS, TenantStartup};
 use super::{SpawnMode, Tenant};
 
 /// Indexes that are downloaded at once.
@@ -62,7 +65,11 @@ struct Preload {
 
 impl Tenant {
     /// Starts attaching in the background.
-    pub(super) fn spawn_attach(self: &Arc<Self>, mode: SpawnMode) {
+    pub(super) fn spawn_attach(
+        self: &Arc<Self>,
+        mode: SpawnMode,
+        mut startup: Option<TenantStartup>,
+    ) {
         let tenant = Arc::clone(self);
         let span = tracing::info_span!(
             parent: None, "attach",
@@ -72,34 +79,71 @@ impl Tenant {
         );
         let runtime = self.resources.remote.runtime.clone();
         let task = async move {
-            if let Err(failure) = tenant.attach(mode).await {
-                match failure {
-                    AttachError::Cancelled => {
-                        info!("attach cancelled, setting tenant state to Broken: {failure}");
+            let attached = tenant.attach(mode, startup.as_mut()).await;
+            if let Some(startup) = &mut startup {
+                startup.loaded();
+            }
+            match attached {
+                Ok(capacity) => {
+                    if capacity.is_some() {
+                        tenant.wait_for_initial_sizes().await;
                     }
-                    AttachError::List(_)
-                    | AttachError::Order(_)
-                    | AttachError::Load { .. }
-                    | AttachError::Directory(_)
-                    | AttachError::Path(_)
-                    | AttachError::Failpoint(_) => {
-                        error!("attach failed, setting tenant state to Broken: {failure}");
+                    drop(capacity);
+                    if let Some(startup) = startup {
+                        startup.warmed_up();
                     }
                 }
-                tenant.state.set_broken(&failure.to_string());
+                Err(failure) => tenant.attach_failed(&failure),
             }
             Ok::<(), std::convert::Infallible>(())
         };
         self.tasks.spawn_on(&runtime, TaskKind::Attach, ExitOnError::No, task.instrument(span));
     }
 
-    async fn attach(self: &Arc<Self>, mode: SpawnMode) -> Result<(), AttachError> {
-        let _capacity = match mode {
+    fn attach_failed(&self, failure: &AttachError) {
+        match failure {
+            AttachError::Cancelled => {
+                info!("attach cancelled, setting tenant state to Broken: {failure}");
+            }
+            AttachError::List(_)
+            | AttachError::Order(_)
+            | AttachError::Load { .. }
+            | AttachError::Directory(_)
+            | AttachError::Path(_)
+            | AttachError::Failpoint(_) => {
+                error!("attach failed, setting tenant state to Broken: {failure}");
+            }
+        }
+        self.state.set_broken(&failure.to_string());
+    }
+
+    /// Sizes are computed from layers of every timeline: the permit bounds that load, too.
+    async fn wait_for_initial_sizes(&self) {
+        self.initial_sizes.close();
+        // Both branches are cancel-safe: they only look.
+        tokio::select! {
+            () = self.initial_sizes.wait() => {}
+            () = self.cancel.cancelled() => {}
+        }
+    }
+
+    /// Attaches. Returns the permit it took to be warmed up, if it took one.
+    async fn attach(
+        self: &Arc<Self>,
+        mode: SpawnMode,
+        startup: Option<&mut TenantStartup>,
+    ) -> Result<Option<OwnedSemaphorePermit>, AttachError> {
+        let capacity = match mode {
             SpawnMode::Eager => None,
             SpawnMode::Lazy => self.wait_for_capacity().await?,
         };
-        utils::sleep_failpoint!("before-attaching-tenant");
+        let started = Instant::now();
+        self.sleep_before_attaching().await?;
         let preload = self.preload().await?;
+        PRELOAD_SECONDS.observe(started.elapsed().as_secs_f64());
+        if let Some(startup) = startup {
+            startup.remote_read();
+        }
         let present: BTreeSet<TimelineId> = preload
             .live
             .keys()
@@ -121,13 +165,25 @@ impl Tenant {
             "attach-before-activate"
         )));
         utils::sleep_failpoint!("attach-before-activate-sleep");
-        self.activate()
+        self.activate()?;
+        ATTACH_SECONDS.observe(started.elapsed().as_secs_f64());
+        Ok(capacity)
+    }
+
+    /// Lets tests make attaching slow. A detach ends it at once.
+    async fn sleep_before_attaching(&self) -> Result<(), AttachError> {
+        let sleep = async {
+            utils::sleep_failpoint!("before-attaching-tenant");
+        };
+        // Both branches are cancel-safe: neither carries state.
+        tokio::select! {
+            () = sleep => Ok(()),
+            () = self.cancel.cancelled() => Err(AttachError::Cancelled),
+        }
     }
 
     /// Waits for a permit, unless somebody wants the tenant now.
-    async fn wait_for_capacity(
-        &self,
-    ) -> Result<Option<tokio::sync::OwnedSemaphorePermit>, AttachError> {
+    async fn wait_for_capacity(&self) -> Result<Option<OwnedSemaphorePermit>, AttachError> {
         // All branches are cancel-safe: a permit that was not handed out stays in the semaphore.
         tokio::select! {
             permit = Arc::clone(&self.resources.warmup).acquire_owned() => Ok(permit.ok()),

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use tracing::Instrument;
@@ -10,7 +10,7 @@ use utils::backoff::exponential_backoff_duration;
 
 use super::Tenant;
 use crate::context::{DownloadBehavior, RequestContext};
-use crate::tasks::{ExitOnError, TaskKind};
+use crate::tasks::{ExitOnError, LoopKind, TaskKind, warn_when_period_overrun};
 use crate::timeline::{CompactFlags, CompactionError};
 
 /// Time between looks at the configuration while compaction is off.
@@ -37,7 +37,11 @@ impl Tenant {
             let mut wait = first;
             let mut failures = 0;
             while tenant.sleep(wait).await {
-                wait = match tenant.compact_timelines().await {
+                let started = Instant::now();
+                let compacted = tenant.compact_timelines().await;
+                let period = tenant.tenant_conf.load().effective.compaction_period;
+                warn_when_period_overrun(started.elapsed(), period, LoopKind::Compaction);
+                wait = match compacted {
                     Ok(()) => {
                         failures = 0;
                         tenant.compaction_period()
@@ -77,7 +81,7 @@ impl Tenant {
             if !timeline.is_active() || self.cancel.is_cancelled() {
                 continue;
             }
-            let _permit = self.resources.background.acquire().await;
+            let _permit = self.resources.background.acquire(LoopKind::Compaction).await;
             match timeline.compact(CompactFlags::default(), &ctx).await {
                 Err(failure) if failure.is_cancelled() || timeline.cancel.is_cancelled() => {
                     tracing::info!("compaction of {} was cancelled", timeline.timeline_id);

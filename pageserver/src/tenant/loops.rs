@@ -12,7 +12,7 @@ use utils::Lsn;
 use crate::context::{DownloadBehavior, RequestContext};
 use crate::keymap::Keymap;
 use crate::keymap::logical_size::CurrentLogicalSize;
-use crate::tasks::{ExitOnError, TaskKind};
+use crate::tasks::{ExitOnError, LoopKind, TaskKind};
 use crate::timeline::Timeline;
 
 use super::Tenant;
@@ -24,6 +24,7 @@ impl Tenant {
     /// Starts the tenant's loops.
     pub(super) fn spawn_loops(self: &Arc<Self>) {
         self.spawn_compaction_loop();
+        self.spawn_eviction_loop();
         let tenant = Arc::clone(self);
         let span = tracing::info_span!(
             parent: None, "ingest_housekeeping",
@@ -69,7 +70,9 @@ impl Tenant {
             timeline_id = %timeline.timeline_id,
         );
         let tasks = timeline.tasks.clone();
+        let counted = self.initial_sizes.token();
         let calculation = async move {
+            let _counted = counted;
             // Cancel-safe: the size is stored in one step at the end.
             tokio::select! {
                 () = timeline.cancel.cancelled() => {}
@@ -87,7 +90,8 @@ impl Tenant {
 
     async fn calculate_logical_size(&self, timeline: &Arc<Timeline>, lsn: Lsn) {
         utils::pausable_failpoint!("initial-size-calculation-permit-pause");
-        let _permit = self.resources.background.acquire().await;
+        let kind = LoopKind::InitialLogicalSizeCalculation;
+        let _permit = self.resources.background.acquire(kind).await;
         utils::pausable_failpoint!("timeline-calculate-logical-size-pause");
         let kind = TaskKind::InitialLogicalSizeCalculation;
         let ctx = RequestContext::new(kind, DownloadBehavior::Download).without_access_stats();

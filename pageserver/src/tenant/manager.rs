@@ -23,13 +23,15 @@ use crate::tasks::{ExitOnError, TaskKind, TaskScope};
 
 use super::directory::{self, DirectoryError};
 use super::slots::{AcquireMode, Slot, SlotError, SlotGuard, SlotMap};
-use super::{ShutdownMode, SpawnMode, Tenant, TenantResources};
+use super::startup::{StartupProgress, TenantStartup};
+use super::{Location, ShutdownMode, SpawnMode, Tenant, TenantResources};
+use crate::secondary::SecondaryTenant;
 
 pub use locations::UpsertLocationError;
 pub use resolve::{GetActiveTimelineError, ShardSelector};
 
 /// One entry of the map.
-pub type TenantSlot = Slot<Arc<Tenant>>;
+pub type TenantSlot = Slot<Location>;
 
 /// How long a shutdown may take before the log says so.
 const QUIET_SHUTDOWN: Duration = Duration::from_millis(500);
@@ -61,7 +63,7 @@ pub enum RemoveTenantError {
 pub struct TenantManager {
     conf: &'static PageServerConf,
     resources: TenantResources,
-    slots: SlotMap<Arc<Tenant>>,
+    slots: SlotMap<Location>,
     /// Removal of directories of tenants that are gone.
     cleanup: TaskScope,
     cancel: CancellationToken,
@@ -85,7 +87,7 @@ impl TenantManager {
 
     /// Attaches what the local directory says was attached when the process ended. The generation
     /// is the one that was persisted: whoever drives this node raises it when it moves a tenant.
-    pub async fn start(self: &Arc<Self>) -> Result<(), DirectoryError> {
+    pub async fn start(self: &Arc<Self>, progress: &StartupProgress) -> Result<(), DirectoryError> {
         let conf = self.conf;
         let scan = tokio::task::spawn_blocking(move || directory::scan_tenants(conf));
         let found = scan.await.map_err(|failure| DirectoryError {
@@ -93,35 +95,35 @@ impl TenantManager {
             path: conf.tenants_path(),
             source: std::io::Error::other(failure),
         })??;
-        let mut tenants = BTreeMap::new();
-        for (shard, location) in found {
-            if let Some(tenant) = self.start_tenant(shard, location) {
-                tenants.insert(shard, tenant);
-            }
-        }
-        info!("attaching {} tenants", tenants.len());
-        self.slots.open(tenants);
+        let locations: BTreeMap<TenantShardId, Location> = found
+            .into_iter()
+            .map(|(shard, location)| (shard, self.start_location(shard, location, progress)))
+            .collect();
+        let attached = locations.values().filter(|location| location.attached().is_some()).count();
+        info!("attaching {attached} tenants, {} secondary", locations.len() - attached);
+        progress.all_added();
+        self.slots.open(locations);
         Ok(())
     }
 
-    /// The tenant found in a directory; one whose location cannot be read is broken, so that it is
+    /// The location found in a directory; one that cannot be read is a broken tenant, so that it is
     /// seen, and not reported as absent.
-    fn start_tenant(
+    fn start_location(
         &self,
         shard: TenantShardId,
         location: Result<LocationConf, LocationFileError>,
-    ) -> Option<Arc<Tenant>> {
+        progress: &StartupProgress,
+    ) -> Location {
         match location {
-            Ok(location) if matches!(location.mode, LocationMode::Secondary { .. }) => {
-                error!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(),
-                    "ignoring a secondary location: this version does not have them");
-                None
+            Ok(location) => {
+                let startup = matches!(location.mode, LocationMode::Attached { .. })
+                    .then(|| progress.add_tenant());
+                self.spawn(shard, &location, SpawnMode::Lazy, startup)
             }
-            Ok(location) => self.spawn(shard, &location, SpawnMode::Lazy),
             Err(failure) => {
                 error!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(),
                     "Failed to load tenant config, failed to read it: {failure}");
-                Some(Tenant::new_broken(
+                Location::Attached(Tenant::new_broken(
                     self.conf,
                     shard,
                     self.resources.clone(),
@@ -131,26 +133,82 @@ impl TenantManager {
         }
     }
 
-    /// Makes a tenant and starts to attach it. `None` for a location that is not attached.
+    /// Makes a location, and starts to attach it if it is to be attached.
     fn spawn(
         &self,
         shard: TenantShardId,
         location: &LocationConf,
         mode: SpawnMode,
-    ) -> Option<Arc<Tenant>> {
-        let tenant = Tenant::from_location(self.conf, shard, location, self.resources.clone())?;
-        tenant.spawn_attach(mode);
-        Some(tenant)
+        startup: Option<TenantStartup>,
+    ) -> Location {
+        let resources = self.resources.clone();
+        match location.mode {
+            LocationMode::Attached { generation, attach_mode } => {
+                let tenant = Tenant::attached(
+                    self.conf,
+                    shard,
+                    location,
+                    (generation, attach_mode),
+                    resources,
+                );
+                tenant.spawn_attach(mode, startup);
+                Location::Attached(tenant)
+            }
+            LocationMode::Secondary { warm } => Location::Secondary(SecondaryTenant::new(
+                self.conf,
+                shard,
+                location,
+                warm,
+                resources.remote,
+            )),
+        }
+    }
+
+    /// The tenant that is attached in a slot.
+    pub fn get(&self, shard: &TenantShardId) -> Result<Arc<Tenant>, SlotError> {
+        let location = self.slots.get(shard)?;
+        location.attached().cloned().ok_or(SlotError::NotFound(*shard))
+    }
+
+    /// The secondary location in a slot.
+    pub fn get_secondary(&self, shard: &TenantShardId) -> Result<Arc<SecondaryTenant>, SlotError> {
+        let location = self.slots.get(shard)?;
+        location.secondary().cloned().ok_or(SlotError::NotFound(*shard))
     }
 
     /// What a slot holds.
-    pub fn get(&self, shard: &TenantShardId) -> Result<Arc<Tenant>, SlotError> {
+    pub fn get_location(&self, shard: &TenantShardId) -> Result<Location, SlotError> {
         self.slots.get(shard)
     }
 
     /// Every slot.
     pub fn list(&self) -> Result<Vec<(TenantShardId, TenantSlot)>, SlotError> {
         self.slots.list(None)
+    }
+
+    /// Publishes how full the page cache is.
+    pub(super) fn observe_page_cache(&self) {
+        crate::storage_io::metrics::set_cached_blocks(self.resources.io.pages.len());
+    }
+
+    /// Every attached tenant; none before the map is filled.
+    pub fn attached(&self) -> Vec<Arc<Tenant>> {
+        self.locations().iter().filter_map(Location::attached).cloned().collect()
+    }
+
+    /// Every secondary location; none before the map is filled.
+    pub fn secondaries(&self) -> Vec<Arc<SecondaryTenant>> {
+        self.locations().iter().filter_map(Location::secondary).cloned().collect()
+    }
+
+    fn locations(&self) -> Vec<Location> {
+        let slots = self.slots.list(None).unwrap_or_default().into_iter();
+        slots
+            .filter_map(|(_, slot)| match slot {
+                Slot::Occupied(location) => Some(location),
+                Slot::InProgress(_) => None,
+            })
+            .collect()
     }
 
     /// Removes a tenant from this node; its objects stay in remote storage.
@@ -167,7 +225,9 @@ impl TenantManager {
         let guard = self.slots.acquire(shard, AcquireMode::Any)?;
         self.remove_local(shard, &guard).await?;
         // The slot stays taken, so that nobody attaches the tenant in between.
+        fail::fail_point!("tenant-delete-before-remote");
         self.delete_objects(shard).await?;
+        fail::fail_point!("tenant-delete-after-remote");
         guard.remove();
         info!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(), "tenant deleted");
         Ok(())
@@ -176,14 +236,16 @@ impl TenantManager {
     async fn remove_local(
         &self,
         shard: TenantShardId,
-        guard: &SlotGuard<Arc<Tenant>>,
+        guard: &SlotGuard<Location>,
     ) -> Result<(), RemoveTenantError> {
-        if let Some(tenant) = guard.old() {
-            tenant.shutdown(ShutdownMode::Hard).await;
+        if let Some(location) = guard.old() {
+            location.shutdown(ShutdownMode::Hard).await;
         }
+        fail::fail_point!("tenant-detach-before-rename");
         let path = self.conf.tenant_path(&shard);
         let rename = tokio::task::spawn_blocking(move || directory::rename_away(&path));
         let renamed = rename.await.map_err(|_| RemoveTenantError::Cancelled)??;
+        fail::fail_point!("tenant-detach-after-rename");
         if let Some(temp) = renamed {
             self.remove_in_background(temp);
         }
@@ -229,15 +291,15 @@ impl TenantManager {
         let slots = self.slots.close();
         let count = slots.len();
         let all = join_all(slots.into_iter().map(|(shard, slot)| async move {
-            let tenant = match slot {
-                Slot::Attached(tenant) => Some(tenant),
+            let location = match slot {
+                Slot::Occupied(location) => Some(location),
                 Slot::InProgress(done) => {
                     done.cancelled().await;
                     self.slots.get(&shard).ok()
                 }
             };
-            if let Some(tenant) = tenant {
-                tenant.shutdown(ShutdownMode::FreezeAndFlush).await;
+            if let Some(location) = location {
+                location.shutdown(ShutdownMode::FreezeAndFlush).await;
             }
         }));
         tokio::pin!(all);

@@ -4,12 +4,12 @@ use std::sync::{Arc, Weak};
 
 use metrics::core::{Collector, Desc};
 use metrics::prometheus::proto::MetricFamily;
-use metrics::{IntGauge, IntGaugeVec, Opts};
+use metrics::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
+use crate::secondary::SecondaryTenant;
 use crate::timeline::Timeline;
 
 use super::TenantManager;
-use super::slots::Slot;
 
 const TIMELINE_LABELS: &[&str] = &["tenant_id", "shard_id", "timeline_id"];
 
@@ -21,6 +21,10 @@ struct TimelineGauges {
     logical_size_bytes: IntGaugeVec,
     resident_size_bytes: IntGaugeVec,
     remote_size_bytes: IntGaugeVec,
+    io_bytes: IntGaugeVec,
+    evictions: IntCounterVec,
+    soon_evicted: IntCounterVec,
+    secondary_size_bytes: IntGaugeVec,
     resident_size_total_bytes: IntGauge,
     remote_size_total_bytes: IntGauge,
 }
@@ -59,6 +63,37 @@ impl TimelineGauges {
             remote_size_bytes: per_timeline(
                 "pageserver_remote_physical_size",
                 "Size of the layers that the uploaded index names in bytes",
+            )?,
+            io_bytes: IntGaugeVec::new(
+                Opts::new(
+                    "pageserver_io_operations_bytes_total",
+                    "Bytes of layer files read and written",
+                ),
+                &["operation", "tenant_id", "shard_id", "timeline_id"],
+            )?,
+            evictions: IntCounterVec::new(
+                Opts::new("pageserver_evictions", "Layers whose local file was removed"),
+                TIMELINE_LABELS,
+            )?,
+            soon_evicted: IntCounterVec::new(
+                Opts::new(
+                    "pageserver_evictions_with_low_residence_duration",
+                    "Layers whose local file was removed soon after it came",
+                ),
+                &[
+                    "tenant_id",
+                    "shard_id",
+                    "timeline_id",
+                    "residence_duration_data_source",
+                    "low_threshold_secs",
+                ],
+            )?,
+            secondary_size_bytes: IntGaugeVec::new(
+                Opts::new(
+                    "pageserver_secondary_resident_physical_size",
+                    "Size of the layer files of a secondary location in bytes",
+                ),
+                &["tenant_id", "shard_id"],
             )?,
             resident_size_total_bytes: IntGauge::new(
                 "pageserver_resident_physical_size_global",
@@ -99,34 +134,68 @@ impl TimelineGauges {
         }
         self.resident_size_total_bytes.add(resident);
         self.remote_size_total_bytes.add(remote);
+        self.observe_layers(timeline, labels);
+    }
+
+    fn observe_layers(&self, timeline: &Timeline, labels: [&str; 3]) {
+        let counters = timeline.layer_counters();
+        let [tenant, shard, id] = labels;
+        for (operation, bytes) in
+            [("read", counters.bytes_read()), ("write", counters.bytes_written())]
+        {
+            self.io_bytes.with_label_values(&[operation, tenant, shard, id]).set(bytes as i64);
+        }
+        self.evictions.with_label_values(&labels).inc_by(counters.evictions());
+        let conf = timeline.tenant_conf.load();
+        let threshold = conf.effective.evictions_low_residence_duration_metric_threshold;
+        let seconds = threshold.as_secs().to_string();
+        let labels = [tenant, shard, id, "mtime", &seconds];
+        self.soon_evicted.with_label_values(&labels).inc_by(counters.soon_evicted(threshold));
+    }
+
+    fn observe_secondary(&self, secondary: &SecondaryTenant) {
+        let shard = &secondary.tenant_shard_id;
+        let labels = [&shard.tenant_id.to_string(), &shard.shard_slug()];
+        let bytes = secondary.resident_bytes() as i64;
+        self.secondary_size_bytes.with_label_values(&labels).set(bytes);
+    }
+
+    /// Everything that is collected.
+    fn all(&self) -> Vec<&dyn Collector> {
+        let mut all: Vec<&dyn Collector> = Vec::new();
+        all.extend(self.per_timeline().map(|gauge| gauge as &dyn Collector));
+        all.extend([&self.io_bytes, &self.secondary_size_bytes].map(|g| g as &dyn Collector));
+        all.extend([&self.evictions, &self.soon_evicted].map(|c| c as &dyn Collector));
+        all.extend(
+            [&self.resident_size_total_bytes, &self.remote_size_total_bytes]
+                .map(|gauge| gauge as &dyn Collector),
+        );
+        all
     }
 }
 
 impl Collector for TimelineGauges {
     fn desc(&self) -> Vec<&Desc> {
-        let mut descriptions: Vec<&Desc> =
-            self.per_timeline().into_iter().flat_map(Collector::desc).collect();
-        descriptions.extend(self.resident_size_total_bytes.desc());
-        descriptions.extend(self.remote_size_total_bytes.desc());
-        descriptions
+        self.all().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         for gauge in self.per_timeline() {
             gauge.reset();
         }
+        self.io_bytes.reset();
+        self.secondary_size_bytes.reset();
+        self.evictions.reset();
+        self.soon_evicted.reset();
         self.resident_size_total_bytes.set(0);
         self.remote_size_total_bytes.set(0);
-        let slots = self.tenants.upgrade().and_then(|tenants| tenants.list().ok());
-        for (_, slot) in slots.into_iter().flatten() {
-            if let Slot::Attached(tenant) = slot {
+        if let Some(tenants) = self.tenants.upgrade() {
+            tenants.observe_page_cache();
+            for tenant in tenants.attached() {
                 tenant.list_timelines().iter().for_each(|timeline| self.observe(timeline));
             }
+            tenants.secondaries().iter().for_each(|secondary| self.observe_secondary(secondary));
         }
-        let mut families: Vec<MetricFamily> =
-            self.per_timeline().into_iter().flat_map(Collector::collect).collect();
-        families.extend(self.resident_size_total_bytes.collect());
-        families.extend(self.remote_size_total_bytes.collect());
-        families
+        self.all().into_iter().flat_map(Collector::collect).collect()
     }
 }

@@ -5,9 +5,10 @@
 //! control plane may attach it elsewhere upon that answer. Holds no tenant logic.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use metrics::{IntGaugeVec, register_int_gauge_vec};
+use metrics::{IntCounter, IntGaugeVec, register_int_counter, register_int_gauge_vec};
 use pageserver_api::shard::TenantShardId;
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +21,37 @@ static SLOTS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     .expect("a metric is registered once")
 });
 
+static SLOT_WRITES: LazyLock<IntCounter> = LazyLock::new(|| {
+    register_int_counter!(
+        "pageserver_tenant_manager_slot_writes",
+        "Changes of what is in a tenant slot"
+    )
+    .expect("a metric is registered once")
+});
+static UNEXPECTED_ERRORS: LazyLock<IntCounter> = LazyLock::new(|| {
+    register_int_counter!(
+        "pageserver_tenant_manager_unexpected_errors_total",
+        "Conditions in the tenant map that only a bug can bring about"
+    )
+    .expect("a metric is registered once")
+});
+
+/// What a slot's occupant does for the shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It serves it.
+    Attached,
+    /// It keeps a cache.
+    Secondary,
+}
+
 /// What can be in a slot.
 pub trait Occupant: Clone {
     /// Whether it has stopped completely, so that another may take its place.
     fn is_shut_down(&self) -> bool;
+
+    /// What it does; constant over its life.
+    fn role(&self) -> Role;
 }
 
 /// Why a slot cannot be had.
@@ -55,8 +83,8 @@ pub enum AcquireMode {
 /// One shard.
 #[derive(Clone, Debug)]
 pub enum Slot<T> {
-    /// It is here.
-    Attached(T),
+    /// It is here, in some role.
+    Occupied(T),
     /// An operation owns it; the token fires when that is over.
     InProgress(CancellationToken),
 }
@@ -80,8 +108,43 @@ pub struct SlotMap<T> {
     inner: Arc<RwLock<Inner<T>>>,
 }
 
+impl<T: Occupant> Slot<T> {
+    fn mode(&self) -> &'static str {
+        match self {
+            Slot::InProgress(_) => "inprogress",
+            Slot::Occupied(occupant) => match occupant.role() {
+                Role::Attached => "attached",
+                Role::Secondary => "secondary",
+            },
+        }
+    }
+}
+
+impl<T: Occupant> Inner<T> {
+    /// Changes one slot, and keeps the gauges in step.
+    fn set(&mut self, id: TenantShardId, slot: Option<Slot<T>>) {
+        SLOT_WRITES.inc();
+        let added = slot.as_ref().map(Slot::mode);
+        let removed = match slot {
+            Some(slot) => self.slots.insert(id, slot),
+            None => self.slots.remove(&id),
+        };
+        if let Some(removed) = removed {
+            SLOTS.with_label_values(&[removed.mode()]).dec();
+        }
+        if let Some(mode) = added {
+            SLOTS.with_label_values(&[mode]).inc();
+        }
+    }
+}
+
 impl<T: Occupant> Default for SlotMap<T> {
     fn default() -> Self {
+        for mode in ["attached", "secondary", "inprogress"] {
+            SLOTS.with_label_values(&[mode]);
+        }
+        LazyLock::force(&SLOT_WRITES);
+        LazyLock::force(&UNEXPECTED_ERRORS);
         let inner = Inner { phase: Phase::Initializing, slots: BTreeMap::new() };
         SlotMap { inner: Arc::new(RwLock::new(inner)) }
     }
@@ -91,8 +154,9 @@ impl<T: Occupant> SlotMap<T> {
     /// Fills the map. From now on slots can be taken.
     pub fn open(&self, tenants: BTreeMap<TenantShardId, T>) {
         self.write(|inner| {
-            inner.slots =
-                tenants.into_iter().map(|(id, tenant)| (id, Slot::Attached(tenant))).collect();
+            for (id, occupant) in tenants {
+                inner.set(id, Some(Slot::Occupied(occupant)));
+            }
             inner.phase = Phase::Open;
         });
     }
@@ -110,7 +174,7 @@ impl<T: Occupant> SlotMap<T> {
     pub fn get(&self, id: &TenantShardId) -> Result<T, SlotError> {
         self.read(|inner| match (inner.slots.get(id), &inner.phase) {
             (_, Phase::Initializing) => Err(SlotError::Initializing),
-            (Some(Slot::Attached(tenant)), Phase::Open | Phase::ShuttingDown) => Ok(tenant.clone()),
+            (Some(Slot::Occupied(found)), Phase::Open | Phase::ShuttingDown) => Ok(found.clone()),
             (Some(Slot::InProgress(done)), Phase::Open | Phase::ShuttingDown) => {
                 Err(SlotError::InProgress(done.clone()))
             }
@@ -126,12 +190,16 @@ impl<T: Occupant> SlotMap<T> {
     ) -> Result<Vec<(TenantShardId, Slot<T>)>, SlotError> {
         self.read(|inner| match inner.phase {
             Phase::Initializing => Err(SlotError::Initializing),
-            Phase::Open | Phase::ShuttingDown => Ok(inner
-                .slots
-                .iter()
-                .filter(|(id, _)| tenant.is_none_or(|tenant| id.tenant_id == tenant))
-                .map(|(id, slot)| (*id, slot.clone()))
-                .collect()),
+            Phase::Open | Phase::ShuttingDown => {
+                // Ids sort by tenant, the unsharded one first.
+                let first = tenant.map(TenantShardId::unsharded);
+                let from = first.map_or(Bound::Unbounded, Bound::Included);
+                let found = inner.slots.range((from, Bound::Unbounded));
+                Ok(found
+                    .take_while(|(id, _)| tenant.is_none_or(|tenant| id.tenant_id == tenant))
+                    .map(|(id, slot)| (*id, slot.clone()))
+                    .collect())
+            }
         })
     }
 
@@ -153,12 +221,12 @@ impl<T: Occupant> SlotMap<T> {
             }
             let old = match inner.slots.get(&id) {
                 Some(Slot::InProgress(done)) => return Err(SlotError::InProgress(done.clone())),
-                Some(Slot::Attached(tenant)) => Some(tenant.clone()),
+                Some(Slot::Occupied(occupant)) => Some(occupant.clone()),
                 None if mode == AcquireMode::MustExist => return Err(SlotError::NotFound(id)),
                 None => None,
             };
             let done = CancellationToken::new();
-            inner.slots.insert(id, Slot::InProgress(done.clone()));
+            inner.set(id, Some(Slot::InProgress(done.clone())));
             Ok(SlotGuard { map: self.clone(), id, old, done, settled: false })
         })
     }
@@ -168,15 +236,7 @@ impl<T: Occupant> SlotMap<T> {
     }
 
     fn write<R>(&self, change: impl FnOnce(&mut Inner<T>) -> R) -> R {
-        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        let result = change(&mut inner);
-        let in_progress =
-            inner.slots.values().filter(|slot| matches!(slot, Slot::InProgress(_))).count();
-        let attached = inner.slots.len() - in_progress;
-        SLOTS.with_label_values(&["attached"]).set(attached as i64);
-        SLOTS.with_label_values(&["inprogress"]).set(in_progress as i64);
-        SLOTS.with_label_values(&["secondary"]).set(0);
-        result
+        change(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -204,6 +264,9 @@ impl<T: Occupant> SlotGuard<T> {
     /// When the old occupant is still running: two would write to the same directory.
     pub fn upsert(mut self, new: T) -> Result<(), SlotError> {
         let stopped = self.old.as_ref().is_none_or(Occupant::is_shut_down);
+        if !stopped {
+            UNEXPECTED_ERRORS.inc();
+        }
         assert!(stopped, "the old tenant {} must be shut down before it is replaced", self.id);
         self.settle(Some(new));
         if self.map.is_closed() { Err(SlotError::ShuttingDown) } else { Ok(()) }
@@ -222,14 +285,7 @@ impl<T: Occupant> SlotGuard<T> {
 
     fn settle(&mut self, occupant: Option<T>) {
         self.settled = true;
-        self.map.write(|inner| match occupant {
-            Some(tenant) => {
-                inner.slots.insert(self.id, Slot::Attached(tenant));
-            }
-            None => {
-                inner.slots.remove(&self.id);
-            }
-        });
+        self.map.write(|inner| inner.set(self.id, occupant.map(Slot::Occupied)));
         self.done.cancel();
     }
 }

@@ -171,7 +171,7 @@ impl Timeline {
         for new in &added {
             let metadata = LayerFileMetadata::new(new.size_bytes, self.generation, shard);
             let owner = Arc::clone(&self.layer_owner);
-            let layer = Layer::resident(owner, new.name.clone(), metadata.clone());
+            let layer = Layer::created(owner, new.name.clone(), metadata.clone());
             uploads.push((new.name.clone(), metadata, layer.local_path().to_owned()));
             handles.push(layer);
         }

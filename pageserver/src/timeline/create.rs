@@ -13,6 +13,7 @@ use utils::gate::Gate;
 use utils::lsn::AtomicLsn;
 use utils::{Lsn, TimelineId, fs_ext};
 
+use super::download_all::DownloadAllLayers;
 use super::flush::FlushControl;
 use super::last_record::{LastRecord, RecordLsn};
 use super::layer_manager::LayerManager;
@@ -23,6 +24,7 @@ use crate::keymap::{LogicalSize, RelSizeCache};
 use crate::layers::{Layer, LayerOwner};
 use crate::redo::RedoManager;
 use crate::remote::RemoteTimelineClient;
+use crate::storage_io::StorageIo;
 use crate::tasks::TaskScope;
 
 /// What a timeline is made from.
@@ -49,6 +51,8 @@ pub struct TimelineParams {
     pub parent_cancel: CancellationToken,
     /// Where background work runs.
     pub runtime: Handle,
+    /// How files are read.
+    pub io: StorageIo,
 }
 
 impl Timeline {
@@ -92,6 +96,10 @@ impl Timeline {
             cancel: cancel.clone(),
             gate: gate.clone(),
             max_read_bytes: conf.engine.max_vectored_read_bytes,
+            forbidden_downloads_only_warn: conf.engine.forbidden_downloads_only_warn,
+            tenant_conf: tenant_conf.clone(),
+            counters: Arc::default(),
+            io: params.io,
         });
         let disk_consistent_lsn = metadata.disk_consistent_lsn;
         let next_open_layer_at = first_lsn_not_on_disk(&metadata);
@@ -120,6 +128,7 @@ impl Timeline {
             write_state: tokio::sync::Mutex::new(WriteState::new(disk_consistent_lsn)),
             flush: FlushControl::new(),
             compaction: tokio::sync::Mutex::default(),
+            download_all: DownloadAllLayers::default(),
             rel_size_cache: RelSizeCache::new(disk_consistent_lsn),
             logical_size: match disk_consistent_lsn.is_valid() {
                 true => LogicalSize::unknown(),

@@ -219,7 +219,7 @@ impl Timeline {
         let metadata = LayerFileMetadata::new(new.size_bytes, self.generation, shard);
         let name = new.name.clone();
         let owner = Arc::clone(&self.layer_owner);
-        let layer = Layer::resident(owner, name.clone(), metadata.clone());
+        let layer = Layer::created(owner, name.clone(), metadata.clone());
         let path = layer.local_path().to_owned();
         let disk_consistent_lsn = Lsn(name.lsn_range().end.0 - 1);
 

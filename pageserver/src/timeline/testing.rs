@@ -94,6 +94,7 @@ impl TimelineHarness {
             )),
             parent_cancel: CancellationToken::new(),
             runtime: Handle::current(),
+            io: crate::storage_io::StorageIo::new(10, 100),
         }
     }
 

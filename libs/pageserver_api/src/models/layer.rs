@@ -102,4 +102,105 @@ pub struct LayerAccessStats {
     /// The kinds of tasks that used it.
     #[serde(default)]
     pub task_kind_access_flag: Vec<String>,
+    /// The first access.
+    #[serde(default)]
+    pub first: Option<LayerAccessStat>,
+    /// The latest accesses.
+    #[serde(default)]
+    pub accesses_history: HistoryBuffer<LayerAccessStat>,
+    /// When the file came and went.
+    #[serde(default)]
+    pub residence_events_history: HistoryBuffer<LayerResidenceEvent>,
+}
+
+/// The latest events of some sort, oldest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HistoryBuffer<T> {
+    /// The events.
+    pub buffer: Vec<T>,
+    /// How many it can hold.
+    pub buffer_size: u64,
+    /// How many older ones were dropped.
+    pub drop_count: u64,
+}
+
+impl<T> Default for HistoryBuffer<T> {
+    fn default() -> Self {
+        HistoryBuffer { buffer: Vec::new(), buffer_size: 0, drop_count: 0 }
+    }
+}
+
+/// One use of a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerAccessStat {
+    /// When, in milliseconds since the Unix epoch.
+    pub when_millis_since_epoch: u64,
+    /// By what kind of task.
+    pub task_kind: String,
+    /// For what.
+    pub access_kind: String,
+}
+
+/// Whether a layer's file is on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayerResidenceStatus {
+    /// It is.
+    Resident,
+    /// It is only in remote storage.
+    Evicted,
+}
+
+/// What a residence event was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayerResidenceEventReason {
+    /// The timeline was loaded.
+    LayerLoad,
+    /// The layer was made here.
+    LayerCreate,
+    /// It was downloaded or evicted.
+    ResidenceChange,
+}
+
+/// A file came or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerResidenceEvent {
+    /// When, in milliseconds since the Unix epoch.
+    pub timestamp_millis_since_epoch: u64,
+    /// What is the case since then.
+    pub status: LayerResidenceStatus,
+    /// Why.
+    pub reason: LayerResidenceEventReason,
+}
+
+/// Body of `POST …/download_remote_layers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadRemoteLayersTaskSpawnRequest {
+    /// Downloads at once.
+    pub max_concurrent_downloads: std::num::NonZeroUsize,
+}
+
+/// Answer of `POST` and `GET …/download_remote_layers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadRemoteLayersTaskInfo {
+    /// Tells one run from another.
+    pub task_id: String,
+    /// Where it is.
+    pub state: DownloadRemoteLayersTaskState,
+    /// Layers that were not here when it began.
+    pub total_layer_count: u64,
+    /// Layers that are here now.
+    pub successful_download_count: u64,
+    /// Layers that could not be downloaded.
+    pub failed_download_count: u64,
+}
+
+/// Where a download of all layers is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DownloadRemoteLayersTaskState {
+    /// Under way.
+    Running,
+    /// Every layer was tried.
+    Completed,
+    /// The timeline was shut down meanwhile.
+    ShutDown,
 }

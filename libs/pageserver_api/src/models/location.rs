@@ -108,3 +108,18 @@ pub struct LocationConfigList<C = LocationConfig> {
     /// Every shard on the node.
     pub tenant_shards: Vec<(TenantShardId, Option<C>)>,
 }
+
+/// Answer of `GET …/secondary/status` and `POST …/secondary/download`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondaryProgress {
+    /// When the heatmap that is followed was written: RFC 3339. Null before there was one.
+    pub heatmap_mtime: Option<String>,
+    /// Layers of the heatmap that are here.
+    pub layers_downloaded: u64,
+    /// Layers of the heatmap.
+    pub layers_total: u64,
+    /// Bytes of the layers that are here.
+    pub bytes_downloaded: u64,
+    /// Bytes of the layers of the heatmap.
+    pub bytes_total: u64,
+}

@@ -7,6 +7,7 @@ mod services;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,7 +20,7 @@ use utils::signals::ShutdownSignal;
 use utils::{failpoints, logging, pid_file, signals};
 
 use command_line::CommandLine;
-use services::{Listeners, Services};
+use services::{Launch, Listeners, Services};
 
 /// Name of the pid file in the working directory.
 const PID_FILE_NAME: &str = "pageserver.pid";
@@ -66,6 +67,7 @@ fn enter_workdir(path: &Utf8Path) -> anyhow::Result<Utf8PathBuf> {
 
 /// Runs the daemon until a signal ends it.
 fn start(conf: &'static PageServerConf) -> anyhow::Result<()> {
+    let started = Instant::now();
     logging::init(conf.telemetry.log_format).context("setting up logging")?;
     logging::install_panic_hook();
     failpoints::init_from_env().context("configuring failpoints")?;
@@ -89,18 +91,19 @@ fn start(conf: &'static PageServerConf) -> anyhow::Result<()> {
     let listeners = Listeners::bind(conf)?;
     let runtimes = Arc::new(Runtimes::from_env()?);
     let background = runtimes.handle(RuntimeKind::Background).clone();
-    background.block_on(serve(conf, listeners, &runtimes, launch_timestamp))
+    let launch = Launch { started, timestamp: launch_timestamp };
+    background.block_on(serve(conf, listeners, &runtimes, launch))
 }
 
 async fn serve(
     conf: &'static PageServerConf,
     listeners: Listeners,
     runtimes: &Runtimes,
-    launch_timestamp: String,
+    launch: Launch,
 ) -> anyhow::Result<()> {
     // Waiting begins now, so that a signal during start is not the end without order.
     let signal = tokio::spawn(signals::wait_for_shutdown_signal());
-    let services = Services::start(conf, listeners, runtimes, launch_timestamp).await?;
+    let services = Services::start(conf, listeners, runtimes, launch).await?;
     match signal.await.context("waiting for a signal")?? {
         ShutdownSignal::Quit => {
             info!("Got signal SIGQUIT. Terminating in immediate shutdown mode");

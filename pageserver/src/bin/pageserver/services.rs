@@ -1,18 +1,23 @@
 //! The services of the process, in the order in which they start and stop.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use pageserver::config::{AuthType, PageServerConf};
-use pageserver::http;
+use pageserver::disk_eviction::{self, DiskEvictor};
 use pageserver::page_service::{PageService, PageServiceConfig};
 use pageserver::remote::{DeletionQueue, DeletionQueueClient, RemoteResources};
-use pageserver::tasks::{ExitOnError, RuntimeKind, Runtimes, TaskKind, TaskScope};
-use pageserver::tenant::{ReceiverResources, TenantManager, TenantResources};
+use pageserver::secondary::{self, Activity};
+use pageserver::storage_io::StorageIo;
+use pageserver::tasks::{BackgroundLimit, ExitOnError, RuntimeKind, Runtimes, TaskKind, TaskScope};
+use pageserver::tenant::{ReceiverResources, StartupProgress, TenantManager, TenantResources};
+use pageserver::{http, layers, tasks, tenant};
 use remote_storage::GenericRemoteStorage;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -28,6 +33,14 @@ const QUIET_STAGE: Duration = Duration::from_secs(1);
 const QUIET_TENANTS: Duration = Duration::from_secs(5);
 /// How long pending deletions may delay the shutdown. What is left is garbage, not damage.
 const DELETION_LIMIT: Duration = Duration::from_secs(5);
+
+/// When the process began.
+pub struct Launch {
+    /// For clocks.
+    pub started: Instant,
+    /// For people.
+    pub timestamp: String,
+}
 
 /// The sockets, bound before anything else happens.
 pub struct Listeners {
@@ -64,8 +77,9 @@ impl Services {
         conf: &'static PageServerConf,
         listeners: Listeners,
         runtimes: &Runtimes,
-        launch_timestamp: String,
+        launch: Launch,
     ) -> anyhow::Result<Self> {
+        preinitialize_metrics();
         let auth = load_keys(conf)?;
         let storage = open_storage(conf)?;
         let background = TaskScope::new("background", CancellationToken::new());
@@ -76,7 +90,11 @@ impl Services {
             queue.run().await;
             Ok::<(), std::convert::Infallible>(())
         });
-        let remote = RemoteResources { storage, deletion_queue: deletion_queue.clone(), runtime };
+        let remote = RemoteResources {
+            storage,
+            deletion_queue: deletion_queue.clone(),
+            runtime: runtime.clone(),
+        };
         let resources = TenantResources {
             remote,
             receiver: ReceiverResources {
@@ -90,20 +108,30 @@ impl Services {
             warmup: Arc::new(Semaphore::new(conf.limits.concurrent_tenant_warmup)),
             initdb: Arc::new(Semaphore::new(INITDB_CONCURRENCY)),
             // Below the number of threads, so that some are left for everything else.
-            background: Arc::new(Semaphore::new((runtimes.worker_threads() * 3 / 4).max(1))),
+            background: BackgroundLimit::for_worker_threads(runtimes.worker_threads()),
+            io: StorageIo::new(conf.engine.max_file_descriptors, conf.engine.page_cache_blocks),
         };
         let tenants =
             TenantManager::new(conf, resources, background.cancellation_token().child_token());
         tenants.register_metrics()?;
-        tenants.start().await.context("cannot load the tenants")?;
+        let jobs_can_start =
+            load_tenants(conf, &tenants, &background, &runtime, launch.started).await?;
+        let cancel = background.cancellation_token().child_token();
+        let disk_evictor = DiskEvictor::new(conf, Arc::clone(&tenants), cancel);
+        let jobs = BackgroundJobs { conf, scope: &background, runtime, can_start: jobs_can_start };
+        jobs.start_disk_eviction(&disk_evictor);
+        let limits = &conf.limits;
+        jobs.start_heatmaps(&tenants, Activity::Upload, limits.heatmap_upload_concurrency);
+        jobs.start_heatmaps(&tenants, Activity::Download, limits.secondary_download_concurrency);
 
         let http = TaskScope::new("http", CancellationToken::new());
         let router = http::router(http::State {
             conf,
             tenants: Arc::clone(&tenants),
             deletion_queue: deletion_queue.clone(),
+            disk_evictor,
             auth: auth.clone(),
-            launch_timestamp,
+            launch_timestamp: launch.timestamp,
         });
         let (listener, cancel) = (listeners.http, http.cancellation_token().clone());
         let server = async move {
@@ -147,6 +175,81 @@ impl Services {
         stage("shutdown http", QUIET_STAGE, self.http.shutdown()).await;
         stage("shutdown leftovers", QUIET_STAGE, self.background.shutdown()).await;
     }
+}
+
+/// Attaches what was attached, and announces the phases of the start. The result fires when
+/// background jobs may begin.
+async fn load_tenants(
+    conf: &'static PageServerConf,
+    tenants: &Arc<TenantManager>,
+    background: &TaskScope,
+    runtime: &Handle,
+    started: Instant,
+) -> anyhow::Result<CancellationToken> {
+    let progress = StartupProgress::default();
+    let can_start = CancellationToken::new();
+    let cancel = background.cancellation_token().clone();
+    let max_delay = conf.limits.background_task_maximum_delay;
+    let announcing = progress.clone().announce(started, max_delay, can_start.clone(), cancel);
+    background.spawn_on(runtime, TaskKind::InitialLoad, ExitOnError::No, async move {
+        announcing.await;
+        Ok::<(), Infallible>(())
+    });
+    tenants.start(&progress).await.context("cannot load the tenants")?;
+    Ok(can_start)
+}
+
+/// Work on all tenants that begins when they are loaded.
+struct BackgroundJobs<'a> {
+    conf: &'static PageServerConf,
+    scope: &'a TaskScope,
+    runtime: Handle,
+    can_start: CancellationToken,
+}
+
+impl BackgroundJobs<'_> {
+    fn spawn(&self, kind: TaskKind, job: impl Future<Output = ()> + Send + 'static) {
+        let (can_start, cancel) = (self.can_start.clone(), self.scope.cancellation_token().clone());
+        let gated = async move {
+            // Both branches are cancel-safe: they only look.
+            tokio::select! {
+                () = can_start.cancelled() => job.await,
+                () = cancel.cancelled() => {}
+            }
+            Ok::<(), Infallible>(())
+        };
+        self.scope.spawn_on(&self.runtime, kind, ExitOnError::No, gated);
+    }
+
+    fn start_disk_eviction(&self, evictor: &Arc<DiskEvictor>) {
+        match self.conf.disk_usage_eviction.clone() {
+            Some(config) => {
+                self.spawn(TaskKind::DiskUsageEviction, Arc::clone(evictor).run(config));
+            }
+            None => info!("disk usage based eviction task not configured"),
+        }
+    }
+
+    fn start_heatmaps(&self, tenants: &Arc<TenantManager>, activity: Activity, concurrency: usize) {
+        let kind = match activity {
+            Activity::Upload => TaskKind::SecondaryUploads,
+            Activity::Download => TaskKind::SecondaryDownloads,
+        };
+        let cancel = self.scope.cancellation_token().clone();
+        self.spawn(
+            kind,
+            secondary::run_scheduler(activity, Arc::clone(tenants), concurrency, cancel),
+        );
+    }
+}
+
+/// Lets series appear before there is anything to count, so that rates work from the start.
+fn preinitialize_metrics() {
+    tasks::preinitialize_metrics();
+    tenant::preinitialize_startup_metrics();
+    layers::metrics::preinitialize();
+    secondary::preinitialize_metrics();
+    disk_eviction::preinitialize_metrics();
 }
 
 /// Runs one stage of the shutdown and says how long it took.

@@ -10,6 +10,10 @@ use utils::backoff::exponential_backoff_duration;
 use super::file::OpenFile;
 use super::{Inner, LayerAccessError};
 use crate::context::{DownloadBehavior, RequestContext};
+use crate::layers::metrics::{
+    DOWNLOADED_BYTES, DOWNLOADED_LAYERS, INITS_CANCELLED, REDOWNLOADED_AFTER, RareEvent,
+    UNEXPECTED_DOWNLOADS,
+};
 use crate::remote::DownloadError;
 use crate::tasks::{ExitOnError, TaskKind};
 
@@ -33,6 +37,7 @@ pub(super) async fn bring_here(
         return Ok(file);
     }
     if is_here_already(layer).await? {
+        RareEvent::InitNeededNoDownload.count();
         return Ok(layer.set_resident());
     }
     check_allowed(layer, ctx)?;
@@ -44,11 +49,33 @@ fn check_allowed(layer: &Inner, ctx: &RequestContext) -> Result<(), LayerAccessE
     match ctx.download_behavior() {
         DownloadBehavior::Download => Ok(()),
         DownloadBehavior::Warn => {
-            let kind = ctx.task_kind();
-            tracing::warn!("unexpectedly on-demand downloading for task kind {kind}");
+            warn_of_unexpected(ctx);
+            Ok(())
+        }
+        DownloadBehavior::Error if layer.owner.forbidden_downloads_only_warn => {
+            warn_of_unexpected(ctx);
             Ok(())
         }
         DownloadBehavior::Error => Err(LayerAccessError::DownloadRequired(layer.name.clone())),
+    }
+}
+
+fn warn_of_unexpected(ctx: &RequestContext) {
+    UNEXPECTED_DOWNLOADS.inc();
+    let kind = ctx.task_kind();
+    tracing::warn!("unexpectedly on-demand downloading for task kind {kind}");
+}
+
+/// Counts a requester that goes away before the layer is here.
+struct Requester {
+    served: bool,
+}
+
+impl Drop for Requester {
+    fn drop(&mut self) {
+        if !self.served {
+            INITS_CANCELLED.inc();
+        }
     }
 }
 
@@ -80,13 +107,22 @@ async fn download(
         let result = download_with_backoff(&inner).await;
         let result = result.map(|()| inner.set_resident());
         drop((permit, guard));
+        let event = match &result {
+            Ok(_) => RareEvent::InitCompletedWithoutRequester,
+            Err(_) => RareEvent::DownloadFailedWithoutRequester,
+        };
         // The requester may have given up; the file is here for the next one.
-        let _ = sender.send(result);
+        if sender.send(result).is_err() {
+            event.count();
+        }
         Ok::<(), Infallible>(())
     };
     let owner = &layer.owner;
     owner.tasks.spawn_on(&owner.runtime, TaskKind::LayerDownload, ExitOnError::No, task);
-    receiver.await.unwrap_or(Err(LayerAccessError::Cancelled))
+    let mut requester = Requester { served: false };
+    let result = receiver.await;
+    requester.served = true;
+    result.unwrap_or(Err(LayerAccessError::Cancelled))
 }
 
 async fn download_with_backoff(layer: &Inner) -> Result<(), LayerAccessError> {
@@ -107,8 +143,14 @@ async fn download_with_backoff(layer: &Inner) -> Result<(), LayerAccessError> {
         &owner.cancel,
     );
     match download.await {
-        Ok(_bytes) => {
+        Ok(bytes) => {
             layer.consecutive_failures.store(0, Ordering::Relaxed);
+            DOWNLOADED_LAYERS.inc();
+            DOWNLOADED_BYTES.inc_by(bytes);
+            owner.counters.record_write(bytes);
+            if let Some(evicted_at) = layer.lock().evicted_at {
+                REDOWNLOADED_AFTER.observe(evicted_at.elapsed().as_secs_f64());
+            }
             Ok(())
         }
         Err(DownloadError::Cancelled) => Err(LayerAccessError::Cancelled),

@@ -2,9 +2,15 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
+
+use camino::Utf8Path;
+use pageserver_api::models::layer::{LayerResidenceEventReason, LayerResidenceStatus};
 
 use super::{Inner, Layer, Residency, remove_file};
+use crate::layers::metrics::{
+    COMPLETED_EVICTIONS, EVICTION_HELD_PERMIT, EvictionCancelled, STARTED_EVICTIONS,
+};
 use crate::tasks::{ExitOnError, TaskKind};
 
 /// Why a layer was not evicted.
@@ -25,59 +31,108 @@ impl Layer {
     /// Gives the file up and waits until it is gone.
     pub async fn evict_and_wait(&self, timeout: Duration) -> Result<(), EvictionError> {
         let inner = &self.inner;
-        let mut evictions = inner.evictions.subscribe();
-        {
-            let mut residency = inner.lock();
-            let Residency::Resident(file) = &*residency else {
-                return Err(EvictionError::NotFound);
-            };
-            let weak = Arc::downgrade(file);
-            let strong = std::mem::replace(&mut *residency, Residency::WantedEvicted(weak));
-            // The file's destructor takes the lock.
-            drop(residency);
-            drop(strong);
-        }
-        let gone = tokio::time::timeout(timeout, evictions.changed()).await;
-        match gone {
-            Ok(_) => Ok(()),
-            Err(_) if inner.resident_file(false).is_some() && !inner.is_wanted_evicted() => {
-                Err(EvictionError::Downloaded)
+        let deadline = tokio::time::Instant::now() + timeout;
+        let (evictions, cancelled) = self.start_eviction()?;
+        loop {
+            let ended = inner.eviction_ended.notified();
+            tokio::pin!(ended);
+            // Registered before looking, so that an end in between is not missed.
+            ended.as_mut().enable();
+            {
+                let state = inner.lock();
+                if state.evictions > evictions {
+                    return Ok(());
+                }
+                if state.cancelled_evictions > cancelled {
+                    return Err(EvictionError::Downloaded);
+                }
             }
-            Err(_) => Err(EvictionError::Timeout),
+            if tokio::time::timeout_at(deadline, ended).await.is_err() {
+                return Err(EvictionError::Timeout);
+            }
         }
     }
-}
 
-impl Inner {
-    fn is_wanted_evicted(&self) -> bool {
-        matches!(&*self.lock(), Residency::WantedEvicted(_))
+    /// Lets go of the file. Returns how many evictions had ended before, well or not.
+    fn start_eviction(&self) -> Result<(u64, u64), EvictionError> {
+        let mut state = self.inner.lock();
+        let Residency::Resident(file) = &state.residency else {
+            return Err(EvictionError::NotFound);
+        };
+        let weak = Arc::downgrade(file);
+        let before = (state.evictions, state.cancelled_evictions);
+        let strong = std::mem::replace(&mut state.residency, Residency::WantedEvicted(weak));
+        STARTED_EVICTIONS.inc();
+        // The file's destructor takes the lock.
+        drop(state);
+        drop(strong);
+        Ok(before)
     }
 }
 
 /// The last reader is gone. If that was awaited, removes the file in the background.
 pub(super) fn file_dropped(layer: &Arc<Inner>) {
-    if !layer.is_wanted_evicted() {
+    if !matches!(layer.lock().residency, Residency::WantedEvicted(_)) {
         return;
     }
     let inner = Arc::clone(layer);
     let task = async move {
-        let permit = Arc::clone(&inner.init).acquire_owned().await;
-        let wanted = {
-            let residency = inner.lock();
-            // A reader may have brought the file back before we got the permit.
-            matches!(&*residency, Residency::WantedEvicted(file) if file.strong_count() == 0)
-        };
-        if wanted {
-            let path = inner.local_path.clone();
-            // A panic in there leaves the file; the next reader then finds it here.
-            let _ = tokio::task::spawn_blocking(move || remove_file(&path)).await;
-            *inner.lock() = Residency::Evicted;
-            inner.evictions.send_modify(|count| *count += 1);
-            tracing::info!("evicted layer {}", inner.name);
-        }
-        drop(permit);
+        finish(&inner).await;
         Ok::<(), Infallible>(())
     };
     let owner = &layer.owner;
     owner.tasks.spawn_on(&owner.runtime, TaskKind::Eviction, ExitOnError::No, task);
+}
+
+async fn finish(inner: &Arc<Inner>) {
+    let Ok(permit) = Arc::clone(&inner.init).acquire_owned().await else { return };
+    // A reader may have brought the file back before we got the permit.
+    {
+        let mut state = inner.lock();
+        match &state.residency {
+            Residency::WantedEvicted(file) if file.strong_count() == 0 => {}
+            Residency::WantedEvicted(_) | Residency::Resident(_) | Residency::Evicted => return,
+        }
+        if inner.owner.cancel.is_cancelled() {
+            // Nobody needs the room any more, and the next attachment may want the file.
+            return inner.eviction_cancelled(&mut state, EvictionCancelled::TimelineGone);
+        }
+    }
+    let started = Instant::now();
+    let path = inner.local_path.clone();
+    let removal = tokio::task::spawn_blocking(move || {
+        let residence = residence_of(&path);
+        (remove_file(&path), residence)
+    });
+    // A panic in there leaves the file; the next reader then finds it here.
+    let (removed, residence) = removal.await.unwrap_or((false, None));
+    if residence.is_none() {
+        EvictionCancelled::FileNotFound.count();
+    }
+    if removed {
+        let owner = &inner.owner;
+        let conf = owner.tenant_conf.load();
+        let threshold = conf.effective.evictions_low_residence_duration_metric_threshold;
+        owner.counters.record_eviction(residence.unwrap_or_default(), threshold);
+        let (status, reason) =
+            (LayerResidenceStatus::Evicted, LayerResidenceEventReason::ResidenceChange);
+        inner.stats.record_residence(status, reason);
+        let mut state = inner.lock();
+        state.residency = Residency::Evicted;
+        state.evictions += 1;
+        state.evicted_at = Some(Instant::now());
+        COMPLETED_EVICTIONS.inc();
+        tracing::debug!("evicted layer {}", inner.name);
+        inner.eviction_ended.notify_waiters();
+    } else {
+        inner.set_resident_instead_of_eviction(EvictionCancelled::RemoveFailed);
+    }
+    EVICTION_HELD_PERMIT.observe(started.elapsed().as_secs_f64());
+    drop(permit);
+}
+
+/// How long a file has been here; `None` if it is not.
+fn residence_of(path: &Utf8Path) -> Option<Duration> {
+    let written = std::fs::metadata(path).and_then(|stat| stat.modified()).ok()?;
+    Some(SystemTime::now().duration_since(written).unwrap_or_default())
 }

@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use layer_format::block::FileBlocks;
 use layer_format::{DeltaLayerReader, ImageLayerReader, LayerFileError, LayerName};
 
 use super::{Inner, LayerAccessError, evict};
+use crate::layers::metrics::RareEvent;
+use crate::storage_io::{CachedBlocks, ContentKind};
 
 /// A layer file of either kind.
 pub(super) enum Reader {
-    Delta(DeltaLayerReader<FileBlocks>),
-    Image(ImageLayerReader<FileBlocks>),
+    Delta(DeltaLayerReader<CachedBlocks>),
+    Image(ImageLayerReader<CachedBlocks>),
 }
 
 /// Shared by everybody who reads the file.
@@ -56,7 +57,13 @@ impl Drop for OpenFile {
 
 /// Opens and checks the file. The outer error may go away; the inner one will not.
 fn open(layer: &Inner) -> Result<Result<Reader, Arc<LayerFileError>>, LayerAccessError> {
-    let blocks = FileBlocks::open(layer.local_path.as_std_path())
+    let kind = match &layer.name {
+        LayerName::Delta(_) => ContentKind::DeltaLayerBtreeNode,
+        LayerName::Image(_) => ContentKind::ImageLayerBtreeNode,
+    };
+    let observer = Arc::clone(&layer.owner.counters);
+    let path = layer.local_path.as_std_path();
+    let blocks = CachedBlocks::open(path, &layer.owner.io, kind, observer)
         .map_err(|error| LayerAccessError::Open(Arc::new(error)))?;
     let tenant = layer.owner.tenant_id;
     let opened = match &layer.name {
@@ -71,6 +78,11 @@ fn open(layer: &Inner) -> Result<Result<Reader, Arc<LayerFileError>>, LayerAcces
         Err(error) if !error.is_permanent() => {
             Err(LayerAccessError::Open(Arc::new(std::io::Error::other(error))))
         }
-        opened => Ok(opened.map_err(Arc::new)),
+        opened => {
+            if opened.is_err() {
+                RareEvent::PermanentLoadingFailure.count();
+            }
+            Ok(opened.map_err(Arc::new))
+        }
     }
 }

@@ -10,6 +10,7 @@ use utils::Lsn;
 use super::file::Reader;
 use super::{LayerAccessError, ResidentLayer};
 use crate::layers::reconstruct::{ReconstructState, ValueError};
+use crate::storage_io::with_task_kind;
 
 /// A layer could not be read at all. Failures of single values are recorded with their keys.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -32,7 +33,8 @@ impl ResidentLayer {
     ) -> Result<ReconstructState, GatherError> {
         let resident = self.clone();
         let read = tokio::task::spawn_blocking(move || {
-            resident.gather_blocking(&keys, &lsns, &mut state).map(|()| state)
+            let gather = || resident.gather_blocking(&keys, &lsns, &mut state);
+            with_task_kind(resident.task, gather).map(|()| state)
         });
         // The pool refuses work only when the process ends.
         let read = read.await.unwrap_or(Err(LayerAccessError::Cancelled));
@@ -41,10 +43,10 @@ impl ResidentLayer {
 
     /// What a delta layer holds, in order; nothing for an image layer. Blocks.
     pub fn delta_entries_blocking(&self) -> Result<Vec<PlannedBlob<DeltaEntry>>, LayerAccessError> {
-        match self.file.reader(&self.layer.inner)? {
+        with_task_kind(self.task, || match self.file.reader(&self.layer.inner)? {
             Reader::Image(_) => Ok(Vec::new()),
             Reader::Delta(reader) => reader.entries().map_err(load_error),
-        }
+        })
     }
 
     /// Reads serialised values of a delta layer. Blocks; the first failure ends it.

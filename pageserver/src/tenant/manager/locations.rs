@@ -1,8 +1,10 @@
-//! Changes of a tenant's location: attach, change of generation, reconfiguration.
+//! Changes of a tenant's location: attach, promotion, demotion, change of generation,
+//! reconfiguration.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use pageserver_api::models::TenantConfigOverrides;
 use pageserver_api::shard::TenantShardId;
 use tracing::{error, info, warn};
 use utils::Generation;
@@ -11,7 +13,7 @@ use crate::config::location::{self, LocationFileError};
 use crate::config::{AttachMode, AttachedTenantConf, LocationConf, LocationMode};
 use crate::tenant::directory::{self, DirectoryError};
 use crate::tenant::slots::{AcquireMode, SlotError};
-use crate::tenant::{ShutdownMode, SpawnMode, Tenant};
+use crate::tenant::{Location, ShutdownMode, SpawnMode, Tenant};
 
 use super::TenantManager;
 
@@ -29,11 +31,6 @@ pub enum UpsertLocationError {
         /// The generation it is attached in.
         existing: Generation,
     },
-    /// There are no secondary locations.
-    #[error(
-        "secondary locations are not supported by this version; use an attached mode or Detached"
-    )]
-    Secondary,
     /// The tenant's directory cannot be made.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -46,81 +43,106 @@ pub enum UpsertLocationError {
 }
 
 impl TenantManager {
-    /// Attaches a tenant, or changes how it is attached. Does not wait until it is active.
+    /// Attaches a tenant or makes a secondary location of it, or changes how it is here. Does not
+    /// wait until it is active.
     pub async fn upsert_location(
         self: &Arc<Self>,
         shard: TenantShardId,
         location: LocationConf,
         flush: Option<Duration>,
         mode: SpawnMode,
-    ) -> Result<Arc<Tenant>, UpsertLocationError> {
-        let LocationMode::Attached { generation, attach_mode } = location.mode else {
-            return Err(UpsertLocationError::Secondary);
-        };
-        if let Some(tenant) = self.change_in_place(shard, generation, &location).await? {
-            if let (AttachMode::Stale, Some(limit)) = (attach_mode, flush) {
-                flush_remote(&tenant, limit).await?;
-            }
-            return Ok(tenant);
+    ) -> Result<Location, UpsertLocationError> {
+        if let Some(changed) = self.change_in_place(shard, &location, flush).await? {
+            return Ok(changed);
         }
         let guard = self.slots.acquire(shard, AcquireMode::Any)?;
         let mut mode = mode;
         if let Some(old) = guard.old() {
-            check_generation(old, generation)?;
+            if let (Location::Attached(tenant), LocationMode::Attached { generation, .. }) =
+                (old, location.mode)
+            {
+                check_generation(tenant, generation)?;
+            }
+            if old.attached().is_some() {
+                mode = SpawnMode::Eager;
+            }
             // Data in memory is dropped: a planned hand-over has flushed it before, and
-            // safekeepers have it in any case.
+            // safekeepers have it in any case. Files stay: they are what makes the change quick.
             old.shutdown(ShutdownMode::Hard).await;
-            mode = SpawnMode::Eager;
         }
         self.persist(shard, location.clone()).await?;
-        let Some(tenant) = self.spawn(shard, &location, mode) else {
-            return Err(UpsertLocationError::Secondary);
-        };
-        if let Err(failure) = guard.upsert(Arc::clone(&tenant)) {
-            tenant.shutdown(ShutdownMode::Hard).await;
+        let new = self.spawn(shard, &location, mode, None);
+        if let Err(failure) = guard.upsert(new.clone()) {
+            new.shutdown(ShutdownMode::Hard).await;
             return Err(failure.into());
         }
         info!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(),
-            "attached in generation {generation:?}");
-        Ok(tenant)
+            "location is now {:?}", location.mode);
+        Ok(new)
     }
 
-    /// The fast path: the same generation needs no restart. `None` if that does not apply.
+    /// The fast path: the same role and generation need no restart. `None` if that does not apply.
     async fn change_in_place(
         &self,
         shard: TenantShardId,
-        generation: Generation,
         location: &LocationConf,
-    ) -> Result<Option<Arc<Tenant>>, UpsertLocationError> {
-        let tenant = match self.slots.get(&shard) {
-            Ok(tenant) => tenant,
+        flush: Option<Duration>,
+    ) -> Result<Option<Location>, UpsertLocationError> {
+        let old = match self.slots.get(&shard) {
+            Ok(old) => old,
             Err(SlotError::NotFound(_)) => return Ok(None),
             Err(failure) => return Err(failure.into()),
         };
-        check_generation(&tenant, generation)?;
-        let unusable = tenant.state.is_broken() || tenant.state.is_stopping();
-        let same = tenant.generation == generation && tenant.shard_identity == location.shard;
-        if unusable || !same {
-            return Ok(None);
+        match (&old, location.mode) {
+            (Location::Attached(tenant), LocationMode::Attached { generation, attach_mode }) => {
+                check_generation(tenant, generation)?;
+                let unusable = tenant.state.is_broken() || tenant.state.is_stopping();
+                let same =
+                    tenant.generation == generation && tenant.shard_identity == location.shard;
+                if unusable || !same {
+                    return Ok(None);
+                }
+                self.reconfigure(tenant, attach_mode, location.clone()).await?;
+                if let (AttachMode::Stale, Some(limit)) = (attach_mode, flush) {
+                    flush_remote(tenant, limit).await?;
+                }
+            }
+            (Location::Secondary(secondary), LocationMode::Secondary { warm }) => {
+                if secondary.shard_identity != location.shard || secondary.cancel.is_cancelled() {
+                    return Ok(None);
+                }
+                self.persist(shard, location.clone()).await?;
+                secondary.reconfigure(warm, location.tenant_conf.clone());
+            }
+            (Location::Attached(_), LocationMode::Secondary { .. })
+            | (Location::Secondary(_), LocationMode::Attached { .. }) => return Ok(None),
         }
-        self.reconfigure(&tenant, location.clone()).await?;
-        Ok(Some(tenant))
+        Ok(Some(old))
+    }
+
+    /// Changes the options of a tenant.
+    pub async fn set_tenant_conf(
+        &self,
+        tenant: &Arc<Tenant>,
+        tenant_conf: TenantConfigOverrides,
+    ) -> Result<(), UpsertLocationError> {
+        let attach_mode = tenant.tenant_conf.load().attach_mode;
+        let location = LocationConf { tenant_conf, ..tenant.location() };
+        self.reconfigure(tenant, attach_mode, location).await
     }
 
     /// Changes attach mode and options of a tenant: on disk first, then in memory.
-    pub async fn reconfigure(
+    async fn reconfigure(
         &self,
         tenant: &Arc<Tenant>,
+        attach_mode: AttachMode,
         location: LocationConf,
     ) -> Result<(), UpsertLocationError> {
-        let LocationMode::Attached { generation, attach_mode } = location.mode else {
-            return Err(UpsertLocationError::Secondary);
-        };
         // One at a time, so that memory and disk end up with the same.
         let _changing = tenant.conf_lock.lock().await;
         self.persist(tenant.tenant_shard_id, location.clone()).await?;
         tenant.tenant_conf.store(AttachedTenantConf::new(
-            generation,
+            tenant.generation,
             attach_mode,
             location.tenant_conf,
             &self.conf.tenant_defaults,

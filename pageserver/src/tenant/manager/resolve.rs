@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use utils::{TenantId, TimelineId};
 
 use crate::tenant::slots::{Slot, SlotError};
-use crate::tenant::{ACTIVE_TENANT_TIMEOUT, GetTimelineError, Tenant, WaitToBecomeActiveError};
+use crate::tenant::{
+    ACTIVE_TENANT_TIMEOUT, GetTimelineError, Location, Tenant, WaitToBecomeActiveError,
+};
 use crate::timeline::Timeline;
 
 use super::TenantManager;
@@ -102,7 +104,8 @@ impl TenantManager {
         let mut wanted_number = None;
         for (id, slot) in slots {
             let tenant = match slot {
-                Slot::Attached(tenant) => tenant,
+                Slot::Occupied(Location::Attached(tenant)) => tenant,
+                Slot::Occupied(Location::Secondary(_)) => continue,
                 Slot::InProgress(done) => {
                     busy = Some(done);
                     continue;

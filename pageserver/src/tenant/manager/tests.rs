@@ -54,7 +54,20 @@ impl Node {
             ..LocationConfig::attached_single(generation, TenantConfigOverrides::default())
         };
         let location = LocationConf::try_from(request).unwrap();
-        self.manager.upsert_location(self.shard, location, None, SpawnMode::Eager).await
+        let changed =
+            self.manager.upsert_location(self.shard, location, None, SpawnMode::Eager).await?;
+        Ok(changed.attached().cloned().expect("an attached mode was asked for"))
+    }
+
+    async fn put_secondary(&self, warm: bool) -> Arc<SecondaryTenant> {
+        let location = LocationConf {
+            mode: LocationMode::Secondary { warm },
+            shard: ShardIdentity::unsharded(),
+            tenant_conf: TenantConfigOverrides::default(),
+        };
+        let changed =
+            self.manager.upsert_location(self.shard, location, None, SpawnMode::Eager).await;
+        changed.unwrap().secondary().cloned().unwrap()
     }
 
     async fn attach(&self, generation: u32) -> Arc<Tenant> {
@@ -92,10 +105,11 @@ async fn start(store: &TestStore, conf: &'static PageServerConf) -> Arc<TenantMa
         },
         warmup: Arc::new(Semaphore::new(8)),
         initdb: Arc::new(Semaphore::new(1)),
-        background: Arc::new(Semaphore::new(1)),
+        background: crate::tasks::BackgroundLimit::new(1),
+        io: crate::storage_io::StorageIo::new(10, 100),
     };
     let manager = TenantManager::new(conf, resources, store.cancel.child_token());
-    manager.start().await.unwrap();
+    manager.start(&StartupProgress::default()).await.unwrap();
     manager
 }
 
@@ -165,16 +179,59 @@ async fn a_lower_generation_is_refused() {
 }
 
 #[tokio::test]
-async fn a_secondary_location_is_refused_with_a_reason() {
+async fn a_demoted_tenant_is_secondary_and_stays_so_after_a_restart() {
     let node = Node::new().await;
-    let location = LocationConf {
-        mode: LocationMode::Secondary { warm: true },
-        shard: ShardIdentity::unsharded(),
-        tenant_conf: TenantConfigOverrides::default(),
-    };
-    let outcome = node.manager.upsert_location(node.shard, location, None, SpawnMode::Eager).await;
-    let text = outcome.map(|_| ()).unwrap_err().to_string();
-    assert!(text.contains("not supported"), "{text}");
+    let tenant = node.attach(1).await;
+    node.put_secondary(true).await;
+    assert!(tenant.gate.close_complete());
+    assert!(matches!(node.manager.get(&node.shard), Err(SlotError::NotFound(_))));
+    let node = node.restart().await;
+    let secondary = node.manager.get_secondary(&node.shard).unwrap();
+    assert!(secondary.is_warm());
+}
+
+#[tokio::test]
+async fn a_secondary_location_is_reconfigured_in_place() {
+    let node = Node::new().await;
+    let warm = node.put_secondary(true).await;
+    let cold = node.put_secondary(false).await;
+    assert!(Arc::ptr_eq(&warm, &cold));
+    assert!(!warm.is_warm());
+    let path = node.conf.tenant_location_path(&node.shard);
+    let stored = crate::config::location::load(&path).unwrap();
+    assert_eq!(stored.mode, LocationMode::Secondary { warm: false });
+}
+
+#[tokio::test]
+async fn a_secondary_location_serves_nobody() {
+    let node = Node::new().await;
+    node.put_secondary(true).await;
+    let selector = ShardSelector::First;
+    let found = node.manager.get_active_tenant(node.shard.tenant_id, selector).await;
+    assert!(matches!(found, Err(GetActiveTimelineError::TenantNotFound(_))));
+}
+
+#[tokio::test]
+async fn every_role_can_follow_every_other() {
+    let node = Node::new().await;
+    let mut generation = 0;
+    for round in 0..3 {
+        node.put_secondary(round % 2 == 0).await;
+        for mode in [
+            LocationConfigMode::AttachedMulti,
+            LocationConfigMode::AttachedStale,
+            LocationConfigMode::AttachedSingle,
+        ] {
+            generation += 1;
+            let tenant = node.put_location(mode, generation).await.unwrap();
+            tenant.wait_active(ACTIVE_TENANT_TIMEOUT).await.unwrap();
+            let again = node.put_location(mode, generation).await.unwrap();
+            assert!(Arc::ptr_eq(&tenant, &again), "{mode:?} is idempotent");
+        }
+    }
+    node.put_secondary(true).await;
+    node.manager.detach(node.shard).await.unwrap();
+    assert!(!node.conf.tenant_path(&node.shard).exists());
 }
 
 #[tokio::test]

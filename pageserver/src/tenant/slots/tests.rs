@@ -11,6 +11,10 @@ impl Occupant for Fake {
     fn is_shut_down(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
+
+    fn role(&self) -> Role {
+        Role::Attached
+    }
 }
 
 fn id() -> TenantShardId {

@@ -8,7 +8,7 @@ use utils::Lsn;
 use super::merge::{MergeConfig, merge_deltas};
 use super::{CompactionError, Timeline};
 use crate::context::RequestContext;
-use crate::layers::{Layer, ResidentLayer};
+use crate::layers::{AccessKind, Layer, ResidentLayer};
 
 impl Timeline {
     /// Merges the oldest contiguous L0 deltas if there are enough.
@@ -74,7 +74,7 @@ impl Timeline {
         layer: &Layer,
         ctx: &RequestContext,
     ) -> Result<ResidentLayer, CompactionError> {
-        let resident = layer.get_or_maybe_download(ctx).await;
+        let resident = layer.get_for(AccessKind::Iter, ctx).await;
         resident.map_err(|source| CompactionError::Input {
             layer: Box::new(layer.name().clone()),
             source,

@@ -1,0 +1,37 @@
+//! Eviction under disk pressure, on request.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract;
+use http_server::ApiError;
+use http_server::extract::{JsonBody, RequestClaims};
+use serde::Deserialize;
+
+use crate::config::EvictionOrder;
+use crate::disk_eviction::{EvictedBytes, Outcome};
+
+use super::{State, auth};
+
+/// Body of the request.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// Bytes to free.
+    evict_bytes: u64,
+    /// Whose layers go first.
+    #[serde(default)]
+    eviction_order: EvictionOrder,
+}
+
+/// Evicts layers until so many bytes are freed.
+pub async fn run(
+    extract::State(state): extract::State<Arc<State>>,
+    claims: RequestClaims,
+    JsonBody(request): JsonBody<RunRequest>,
+) -> Result<Json<Outcome<EvictedBytes>>, ApiError> {
+    auth::node(claims.0.as_ref())?;
+    let usage = EvictedBytes { evict_bytes: request.evict_bytes, freed_bytes: 0 };
+    let outcome = state.disk_evictor.evict(usage, request.eviction_order).await;
+    outcome.map(Json).map_err(ApiError::internal)
+}
