@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::archive::WalArchive;
@@ -24,10 +25,13 @@ pub struct Node {
     pub http: reqwest::Client,
     /// Presented to other safekeepers.
     pub token: Option<SecretToken>,
+    /// Where managers of timelines run, whoever creates the timeline.
+    pub background: Handle,
 }
 
 impl Node {
-    /// A node that archives WAL in `archive`, if there is one.
+    /// A node that archives WAL in `archive`, if there is one. Must run within an async runtime,
+    /// which becomes the one for background work.
     pub fn new(
         config: Config,
         archive: Option<Arc<WalArchive>>,
@@ -41,6 +45,7 @@ impl Node {
             partial_uploads,
             http: reqwest::Client::new(),
             token,
+            background: Handle::current(),
         })
     }
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use remote_storage::{GenericRemoteStorage, RemoteStorageError};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utils::auth::SharedJwtAuth;
 
 use crate::archive::WalArchive;
 use crate::auth::SecretToken;
+use crate::blocking::WalServiceRuntime;
 use crate::broker;
 use crate::config::Config;
 use crate::http;
@@ -80,6 +82,8 @@ pub struct Service {
     timelines: Arc<Timelines>,
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     cancel: CancellationToken,
+    /// Absent with `--current-thread-runtime`.
+    wal_service: Option<WalServiceRuntime>,
 }
 
 impl Service {
@@ -90,11 +94,18 @@ impl Service {
         let broker_client = broker::connect(&timelines).context("option --broker-endpoint")?;
         timelines.load_all().context("cannot load timelines")?;
         let cancel = CancellationToken::new();
-        let mut service = Self { timelines: timelines.clone(), tasks: JoinSet::new(), cancel };
-        service.spawn_wal_service("WAL service", listeners.pg, keys.pg, false)?;
+        let wal_service = match Handle::current().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => None,
+            _ => {
+                Some(WalServiceRuntime::start().context("cannot start the WAL service's threads")?)
+            }
+        };
+        let tasks = JoinSet::new();
+        let mut service = Self { timelines: timelines.clone(), tasks, cancel, wal_service };
+        service.spawn_wal_service("WAL service", listeners.pg, keys.pg, false);
         if let Some(listener) = listeners.pg_tenant_only {
             let keys = keys.pg_tenant_only;
-            service.spawn_wal_service("tenant-only WAL service", listener, keys, true)?;
+            service.spawn_wal_service("tenant-only WAL service", listener, keys, true);
         }
         let http_listener = tokio::net::TcpListener::from_std(listeners.http)?;
         let router = http::router(timelines.clone(), keys.http);
@@ -118,12 +129,16 @@ impl Service {
         listener: TcpListener,
         keys: Option<SharedJwtAuth>,
         tenant_only: bool,
-    ) -> anyhow::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+    ) {
         let service = WalService::new(self.timelines.clone(), keys, tenant_only);
         let cancel = self.cancel.clone();
-        self.spawn(name, async move { Ok(service.run(listener, cancel).await?) });
-        Ok(())
+        let serve = async move {
+            // A socket belongs to the runtime that it is registered in.
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            Ok(service.run(listener, cancel).await?)
+        };
+        let runtime = self.wal_service.as_ref().map_or_else(Handle::current, |own| own.handle());
+        self.tasks.spawn_on(async move { (name, serve.await) }, &runtime);
     }
 
     fn spawn(

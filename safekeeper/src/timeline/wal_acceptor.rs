@@ -1,13 +1,12 @@
-//! The task that applies the messages of one leader to a timeline.
+//! Applies the messages of one leader to a timeline.
 //!
-//! It is fed through a bounded queue, so that receiving and writing overlap, and answers through
-//! another. Appends that are at hand together are synced together. A compute's connection and
-//! our own recovery from a peer use it alike.
+//! It is fed through a bounded queue and answers through another. Appends that are at hand
+//! together are synced together. A compute's connection, which drives it in its own task, and
+//! our own recovery from a peer, which lets it run beside, use it alike.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument;
 use wal_quorum::messages::{
@@ -25,42 +24,37 @@ const REPLY_QUEUE_SIZE: usize = 16;
 /// A proposer waits no longer than this for an answer while it keeps on sending.
 const REPLY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A running task and its queues. The task ends once `messages` is closed and empty, or nobody
-/// takes its answers any more.
+/// An acceptor and its queues. It ends once `messages` is closed and empty, or nobody takes its
+/// answers any more.
 #[derive(Debug)]
 pub struct WalAcceptor {
     /// What to apply, in order.
     pub messages: mpsc::Sender<ProposerMessage>,
     /// What it answers.
     pub replies: mpsc::Receiver<AcceptorMessage>,
-    /// The task. It is never dropped half-way: it ends by itself.
-    pub task: JoinHandle<Result<(), TimelineError>>,
+    /// What does the work.
+    pub half: AcceptorHalf,
 }
 
 impl WalAcceptor {
-    /// Starts the task; `conn_id` is `None` for our own recovery. `first` is applied before
-    /// anything that comes through the queue.
-    pub fn spawn(
-        timeline: WalResidentTimeline,
-        conn_id: Option<u32>,
-        first: Option<ProposerMessage>,
-    ) -> Self {
+    /// Registers with the timeline; `conn_id` is `None` for our own recovery.
+    pub fn new(timeline: WalResidentTimeline, conn_id: Option<u32>) -> Self {
         let (message_sender, messages) = mpsc::channel(MESSAGE_QUEUE_SIZE);
         let (reply_sender, replies) = mpsc::channel(REPLY_QUEUE_SIZE);
-        let task = AcceptorTask {
+        let half = AcceptorHalf {
             slot: timeline.receivers().register(conn_id),
             timeline,
             messages,
             replies: reply_sender,
             last_reply: Instant::now(),
         };
-        let span = tracing::info_span!("WAL acceptor");
-        let task = tokio::spawn(task.run(first).instrument(span));
-        Self { messages: message_sender, replies, task }
+        Self { messages: message_sender, replies, half }
     }
 }
 
-struct AcceptorTask {
+/// What applies messages. Whoever drives it must let it come to its end.
+#[derive(Debug)]
+pub struct AcceptorHalf {
     timeline: WalResidentTimeline,
     slot: WalReceiverGuard,
     messages: mpsc::Receiver<ProposerMessage>,
@@ -68,8 +62,13 @@ struct AcceptorTask {
     last_reply: Instant,
 }
 
-impl AcceptorTask {
-    async fn run(mut self, first: Option<ProposerMessage>) -> Result<(), TimelineError> {
+impl AcceptorHalf {
+    /// Runs it to its end. `first` is applied before anything that comes through the queue.
+    pub async fn run(self, first: Option<ProposerMessage>) -> Result<(), TimelineError> {
+        self.apply_all(first).instrument(tracing::info_span!("WAL acceptor")).await
+    }
+
+    async fn apply_all(mut self, first: Option<ProposerMessage>) -> Result<(), TimelineError> {
         let cancel = self.timeline.cancellation().clone();
         let mut next = first;
         loop {

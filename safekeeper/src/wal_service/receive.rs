@@ -1,8 +1,9 @@
 //! `START_WAL_PUSH`: a proposer pushes WAL.
 //!
-//! Two tasks per connection, so that network and disk work overlap. The network half reads
-//! messages into a bounded queue and writes answers from another; the acceptor half, a
-//! [`WalAcceptor`], applies the messages to the timeline.
+//! Two halves per connection. The network half reads messages into a bounded queue and writes
+//! answers from another; the other, a [`WalAcceptor`], applies the messages to the timeline.
+//! Both run in one task: on the way of a commit, waking another thread would take longer than
+//! the work, and the socket's buffer overlaps network and disk well enough.
 
 use std::sync::Arc;
 
@@ -59,21 +60,21 @@ impl SafekeeperHandler {
             Err(end) => return end,
         };
         let feedback = timeline.senders().subscribe_pageserver_feedback();
-        let WalAcceptor { messages, mut replies, task } =
-            WalAcceptor::spawn(timeline, Some(self.conn_id), Some(greeting));
-        // Whichever ends first ends the session; what the other has under way is of no use then.
-        let network = tokio::select! {
-            end = read_messages(reader, messages, &self.traffic) => end,
-            end = write_replies(writer, &mut replies, feedback, &self.traffic) => end,
+        let WalAcceptor { messages, mut replies, half } =
+            WalAcceptor::new(timeline, Some(self.conn_id));
+        let traffic = &self.traffic;
+        let network = async move {
+            // Whichever ends first ends the session; what the other has under way is of no use
+            // then. With `replies` gone the acceptor does not wait for room in it.
+            tokio::select! {
+                end = read_messages(reader, messages, traffic) => end,
+                end = write_replies(writer, &mut replies, feedback, traffic) => end,
+            }
         };
-        // Nobody takes answers any more; the acceptor must not wait for that.
-        drop(replies);
-        let accepted = task.await;
-        match (network, accepted) {
+        match tokio::join!(network, half.run(Some(greeting))) {
             (Err(end), _) => end,
-            (Ok(()), Ok(Err(error))) => stream_error(error),
-            (Ok(()), Ok(Ok(()))) => CopyStreamEnd::ServerInitiated("session ended".to_owned()),
-            (Ok(()), Err(panic)) => stream_error(panic),
+            (Ok(()), Err(error)) => stream_error(error),
+            (Ok(()), Ok(())) => CopyStreamEnd::ServerInitiated("session ended".to_owned()),
         }
     }
 }

@@ -9,6 +9,8 @@ use postgres_client::{ConnectOptions, CopyBoth};
 use pq_proto::{PgTimestamp, StandbyReply, WalSenderMessage, XLogData};
 use safekeeper_api::client::ClientError;
 use safekeeper_api::models::PeerInfo;
+use tokio::sync::mpsc;
+use tracing::Instrument;
 use utils::{Lsn, NodeId};
 use wal_quorum::messages::{
     AcceptorMessage, AppendRequest, AppendRequestHeader, ProposerElected, ProposerMessage,
@@ -87,20 +89,22 @@ async fn imitate_leader(
     let stream = connect(&timeline, donor, start).await?;
     let watched = Arc::clone(&timeline);
     let first = ProposerMessage::Elected(elected);
-    let acceptor = WalAcceptor::spawn(timeline, None, Some(first));
+    let WalAcceptor { messages, replies, half } = WalAcceptor::new(timeline, None);
+    let acceptor = tokio::spawn(half.run(Some(first)).in_current_span());
     let mut session = Session {
         timeline: watched,
         donor: donor.sk_id,
         term: donor.term,
         stream,
         received: Lsn::INVALID,
-        acceptor,
+        messages,
+        replies,
     };
     let ended = session.run().await;
-    let WalAcceptor { messages, replies, task } = session.acceptor;
-    drop((messages, replies));
+    // Closes the queues, which is how the acceptor ends.
+    drop(session);
     // What the acceptor says is the better reason when both have one.
-    task.await??;
+    acceptor.await??;
     ended
 }
 
@@ -165,7 +169,8 @@ struct Session {
     stream: CopyBoth,
     /// End of the WAL received.
     received: Lsn,
-    acceptor: WalAcceptor,
+    messages: mpsc::Sender<ProposerMessage>,
+    replies: mpsc::Receiver<AcceptorMessage>,
 }
 
 impl Session {
@@ -197,7 +202,7 @@ impl Session {
     /// Queues a message, taking answers meanwhile: the acceptor must not wait for us to take
     /// them while we wait for it. Whether it still takes messages.
     async fn feed(&mut self, message: ProposerMessage) -> Result<bool, RecoveryError> {
-        let WalAcceptor { messages, replies, .. } = &mut self.acceptor;
+        let Self { messages, replies, .. } = self;
         loop {
             // Both are cancel safe.
             tokio::select! {
@@ -214,7 +219,7 @@ impl Session {
     }
 
     fn drain_replies(&mut self) -> Result<(), RecoveryError> {
-        while let Ok(reply) = self.acceptor.replies.try_recv() {
+        while let Ok(reply) = self.replies.try_recv() {
             check_term(self.term, &reply)?;
         }
         Ok(())
