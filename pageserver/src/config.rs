@@ -37,7 +37,7 @@ pub use location::{AttachMode, AttachedTenantConf, LocationConf, LocationMode, T
 pub use postgres::{PostgresConfig, PostgresNotFound};
 pub use redo::{HelperCommand, RedoConfig, RedoEngine};
 pub use telemetry::TelemetryConfig;
-pub use upcalls::UpcallConfig;
+pub use upcalls::{Secret, UpcallConfig};
 pub use wal::WalConfig;
 
 use reader::Reader;

@@ -33,7 +33,7 @@ pub struct State {
     /// All tenants.
     pub tenants: Arc<TenantManager>,
     /// Where deletions go.
-    pub deletion_queue: crate::remote::DeletionQueueClient,
+    pub deletion_queue: crate::deletion_queue::DeletionQueueClient,
     /// What evicts layers.
     pub disk_evictor: Arc<crate::disk_eviction::DiskEvictor>,
     /// Keys to check tokens with.

@@ -6,6 +6,8 @@
 pub mod basebackup;
 pub mod config;
 pub mod context;
+pub mod control_plane;
+pub mod deletion_queue;
 pub mod disk_eviction;
 pub mod http;
 pub mod ingest;

@@ -5,10 +5,9 @@
 //! is kept by [`queue`], which does no I/O; [`client`] executes it.
 //!
 //! Objects carry the generation of their writer. Uploads therefore never overwrite those of
-//! another node, and need no permission; deletions do (see [`deletion`]).
+//! another node, and need no permission; deletions do (see [`deletion_queue`](crate::deletion_queue)).
 
 mod client;
-mod deletion;
 mod download;
 mod index;
 mod metrics;
@@ -18,8 +17,10 @@ pub mod testing;
 
 use remote_storage::{GenericRemoteStorage, RemotePath, RemotePathError, RemoteStorageError};
 
+use crate::control_plane::ControlPlane;
+use crate::deletion_queue::DeletionQueueClient;
+
 pub use client::{DeleteTimelineError, RemoteTimelineClient, WaitCompletionError};
-pub use deletion::{DeletionError, DeletionQueue, DeletionQueueClient};
 pub use download::download_layer_file;
 pub use index::{download_index, list_timelines};
 pub use queue::QueueError;
@@ -31,6 +32,8 @@ pub struct RemoteResources {
     pub storage: GenericRemoteStorage,
     /// Where deletions go.
     pub deletion_queue: DeletionQueueClient,
+    /// Who says which generations are current.
+    pub control_plane: ControlPlane,
     /// Where uploads run.
     pub runtime: tokio::runtime::Handle,
 }

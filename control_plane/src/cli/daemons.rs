@@ -185,8 +185,8 @@ async fn start_pageserver(
     timeout: Duration,
 ) -> anyhow::Result<()> {
     pageserver::start(env, conf, timeout).await?;
-    // A storage controller would do this at the pageserver's own request.
-    if env.config.control_plane_api.is_none() {
+    // A control plane does this at the pageserver's own request.
+    if conf.control_plane_api.as_deref().is_none_or(str::is_empty) {
         let attached = attachments::reattach(env, conf).await?;
         if attached > 0 {
             println!("pageserver {} got {attached} tenants attached", conf.id);

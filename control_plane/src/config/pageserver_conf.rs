@@ -39,6 +39,9 @@ pub struct PageserverConf {
     /// Who may use the HTTP service.
     #[serde(default)]
     pub http_auth_type: AuthType,
+    /// Whom it asks for its generations, if anybody.
+    #[serde(default)]
+    pub control_plane_api: Option<String>,
 }
 
 impl PageserverConf {

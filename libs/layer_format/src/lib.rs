@@ -8,6 +8,7 @@
 pub mod blob;
 pub mod block;
 pub mod btree;
+pub mod deletion_list;
 pub mod delta;
 mod error;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub mod summary;
 mod write;
 
 pub use blob::Compression;
+pub use deletion_list::{DeletionHeader, DeletionList};
 pub use delta::{DeltaEntry, DeltaLayerReader, DeltaLayerWriter};
 pub use error::{LayerFileError, LayerFileReason};
 pub use image::{ImageLayerReader, ImageLayerWriter};

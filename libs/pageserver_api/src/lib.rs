@@ -7,6 +7,7 @@ pub mod keyspace;
 pub mod models;
 pub mod pagestream;
 pub mod shard;
+pub mod upcalls;
 pub mod value;
 
 pub use key::Key;

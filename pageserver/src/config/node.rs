@@ -7,8 +7,8 @@ use remote_storage::RemoteStorageConfig;
 use toml::{Table, Value};
 use utils::NodeId;
 
+use super::ConfigError;
 use super::reader::Reader;
-use super::{ConfigError, UpcallConfig};
 
 /// Keys of features that this version does not have. They are accepted so that one file serves
 /// several versions.
@@ -68,9 +68,5 @@ pub fn tenant_options(table: &Table) -> Result<TenantConfigOverrides, String> {
 
 /// Takes the keys that have no effect; returns those that were set.
 pub fn without_effect(reader: &mut Reader) -> Vec<&'static str> {
-    WITHOUT_EFFECT
-        .into_iter()
-        .chain(UpcallConfig::WITHOUT_EFFECT)
-        .filter(|key| reader.take_raw(key).is_some())
-        .collect()
+    WITHOUT_EFFECT.into_iter().filter(|key| reader.take_raw(key).is_some()).collect()
 }

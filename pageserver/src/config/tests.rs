@@ -58,7 +58,7 @@ fn a_bad_value_is_refused_with_key_value_and_what_is_allowed() {
         ("wal_redo_engine = 'process'", "process", "wal_redo_helper"),
         ("wal_redo_helper = ['wal_redo']", "wal_redo", "absolute path"),
         ("wal_redo_helper = []", "[]", "absolute path"),
-        ("control_plane_api = 'http://x/'", "http://x/", "location_config"),
+        ("control_plane_api = 'x:1234'", "x:1234", "expected a URL"),
     ];
     for (text, value, allowed) in cases {
         let error = error_of(text);
@@ -112,6 +112,15 @@ fn a_bucket_can_be_the_remote_storage() {
     let document = document.replace("bucket_region", "bucket_regoin");
     let error = PageServerConf::parse(&document, &[], "/srv".into()).unwrap_err();
     assert!(error.to_string().contains("bucket_regoin"), "{error}");
+}
+
+#[test]
+fn the_control_plane_is_known_by_its_url() {
+    let conf = parse("control_plane_api = 'http://x:1/up'\ncontrol_plane_api_token = 't'").unwrap();
+    assert_eq!(conf.upcalls.api.as_deref(), Some("http://x:1/up/"));
+    assert!(!format!("{conf:?}").contains("\"t\""), "tokens are not for the log");
+    assert_eq!(parse("control_plane_api = ''").unwrap().upcalls.api, None);
+    assert!(parse("control_plane_emergency_mode = true").unwrap().upcalls.emergency_mode);
 }
 
 #[test]

@@ -45,14 +45,16 @@ pub async fn utilization(
     }))
 }
 
-/// Waits until what was queued for deletion is gone. There are no lists to persist, so `execute`
-/// makes no difference.
+/// Waits until what was queued for deletion is persisted; with `execute`, until it is gone.
 pub async fn flush_deletion_queue(
     extract::State(state): extract::State<Arc<State>>,
     query: QueryParams,
 ) -> Result<Json<()>, ApiError> {
-    query.parse::<bool>("execute")?;
-    state.deletion_queue.flush().await.map_err(|_| ApiError::ShuttingDown)?;
+    let flushed = match query.parse::<bool>("execute")?.unwrap_or(false) {
+        true => state.deletion_queue.flush_execute().await,
+        false => state.deletion_queue.flush().await,
+    };
+    flushed.map_err(|_| ApiError::ShuttingDown)?;
     Ok(Json(()))
 }
 

@@ -49,7 +49,7 @@ struct Inner {
     generation: Generation,
     queue: Mutex<UploadQueue>,
     /// What safekeepers may be told: they discard WAL below it.
-    visible_lsn: AtomicLsn,
+    visible_lsn: Arc<AtomicLsn>,
     /// Fires when the queue has been drained by a shutdown, or stopped.
     drained: CancellationToken,
     /// Ends tasks in progress.
@@ -73,7 +73,7 @@ impl RemoteTimelineClient {
             timeline,
             generation,
             queue: Mutex::new(UploadQueue::Uninitialized),
-            visible_lsn: AtomicLsn::new(Lsn::INVALID),
+            visible_lsn: Arc::new(AtomicLsn::new(Lsn::INVALID)),
             drained: CancellationToken::new(),
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -240,8 +240,8 @@ impl RemoteTimelineClient {
         self.inner.lock().clean().map(|index| index.metadata.disk_consistent_lsn)
     }
 
-    /// The same, but only what safekeepers may be told. Without a control plane that is all of
-    /// it (see docs/decisions).
+    /// The same, but only what safekeepers may be told: what was found in remote storage while our
+    /// generation was current. Without a control plane to ask that is all of it.
     pub fn remote_consistent_lsn_visible(&self) -> Lsn {
         self.inner.visible_lsn.load()
     }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use metrics::{IntCounter, IntCounterVec, register_int_counter, register_int_counter_vec};
+use metrics::{IntCounterVec, register_int_counter_vec};
 use pageserver_api::shard::TenantShardId;
 use utils::TimelineId;
 
@@ -28,22 +28,6 @@ static CALLS_FINISHED: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "pageserver_remote_timeline_client_calls_finished",
         "Remote operations of a timeline that have ended",
         CALL_LABELS
-    ))
-});
-pub static DELETION_QUEUE_SUBMITTED: LazyLock<IntCounter> = LazyLock::new(|| {
-    must(register_int_counter!(
-        "pageserver_deletion_queue_submitted_total",
-        "Objects handed over for deletion"
-    ))
-});
-pub static DELETION_QUEUE_EXECUTED: LazyLock<IntCounter> = LazyLock::new(|| {
-    must(register_int_counter!("pageserver_deletion_queue_executed_total", "Objects deleted"))
-});
-pub static DELETION_QUEUE_REMOTE_ERRORS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    must(register_int_counter_vec!(
-        "pageserver_deletion_queue_remote_errors_total",
-        "Failed deletion requests",
-        &["op_kind"]
     ))
 });
 

@@ -1,5 +1,6 @@
 //! Remote storage in a temporary directory, for tests of this room and its neighbours.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use camino::Utf8PathBuf;
 use remote_storage::{GenericRemoteStorage, ListMode, LocalFs, RemotePath};
 use tokio_util::sync::CancellationToken;
 
-use super::{DeletionQueue, RemoteResources};
+use super::RemoteResources;
+use crate::control_plane::ControlPlane;
+use crate::deletion_queue::DeletionQueue;
 
 /// A store that vanishes with the test.
 pub struct TestStore {
@@ -39,11 +42,18 @@ impl TestStore {
 
     /// What clients need, with a running deletion queue. Must be called in a runtime.
     pub fn resources(&self) -> RemoteResources {
-        let (queue, deletion_queue) = DeletionQueue::new(self.storage.clone(), self.cancel.clone());
+        let (queue, deletion_queue) = DeletionQueue::new(
+            self.storage.clone(),
+            None,
+            self.local_dir().join("deletion"),
+            self.cancel.clone(),
+        );
+        deletion_queue.recover(HashMap::new()).unwrap();
         tokio::spawn(queue.run());
         RemoteResources {
             storage: self.storage.clone(),
             deletion_queue,
+            control_plane: ControlPlane::default(),
             runtime: tokio::runtime::Handle::current(),
         }
     }

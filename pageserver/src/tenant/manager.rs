@@ -19,6 +19,8 @@ use utils::backoff;
 
 use crate::config::location::LocationFileError;
 use crate::config::{LocationConf, LocationMode, PageServerConf};
+use crate::control_plane::NoAnswer;
+use crate::deletion_queue::DeletionError;
 use crate::tasks::{ExitOnError, TaskKind, TaskScope};
 
 use super::directory::{self, DirectoryError};
@@ -59,6 +61,20 @@ pub enum RemoveTenantError {
     Path(#[from] RemotePathError),
 }
 
+/// The tenants cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The local directory is unusable.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The process is stopping.
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+    /// The process is stopping.
+    #[error(transparent)]
+    DeletionQueue(#[from] DeletionError),
+}
+
 /// All tenants of this node.
 pub struct TenantManager {
     conf: &'static PageServerConf,
@@ -85,9 +101,10 @@ impl TenantManager {
         })
     }
 
-    /// Attaches what the local directory says was attached when the process ended. The generation
-    /// is the one that was persisted: whoever drives this node raises it when it moves a tenant.
-    pub async fn start(self: &Arc<Self>, progress: &StartupProgress) -> Result<(), DirectoryError> {
+    /// Attaches what the local directory says was attached when the process ended, and what the
+    /// control plane says of it. Without one the generation is the one that was persisted: whoever
+    /// drives this node raises it when it moves a tenant.
+    pub async fn start(self: &Arc<Self>, progress: &StartupProgress) -> Result<(), StartError> {
         let conf = self.conf;
         let scan = tokio::task::spawn_blocking(move || directory::scan_tenants(conf));
         let found = scan.await.map_err(|failure| DirectoryError {
@@ -95,7 +112,14 @@ impl TenantManager {
             path: conf.tenants_path(),
             source: std::io::Error::other(failure),
         })??;
-        let locations: BTreeMap<TenantShardId, Location> = found
+        let remote = &self.resources.remote;
+        let settled = remote.control_plane.settle(conf, found).await?;
+        remote.deletion_queue.recover(settled.generations())?;
+        for path in settled.removed {
+            self.remove_in_background(path);
+        }
+        let locations: BTreeMap<TenantShardId, Location> = settled
+            .locations
             .into_iter()
             .map(|(shard, location)| (shard, self.start_location(shard, location, progress)))
             .collect();
@@ -216,6 +240,8 @@ impl TenantManager {
         let guard = self.slots.acquire(shard, AcquireMode::MustExist)?;
         self.remove_local(shard, &guard).await?;
         guard.remove();
+        // While our generation may still be the current one.
+        self.resources.remote.deletion_queue.flush_advisory();
         info!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(), "tenant detached");
         Ok(())
     }

@@ -102,8 +102,18 @@ async fn serve(
     launch: Launch,
 ) -> anyhow::Result<()> {
     // Waiting begins now, so that a signal during start is not the end without order.
-    let signal = tokio::spawn(signals::wait_for_shutdown_signal());
-    let services = Services::start(conf, listeners, runtimes, launch).await?;
+    let mut signal = tokio::spawn(signals::wait_for_shutdown_signal());
+    let start = Services::start(conf, listeners, runtimes, launch);
+    // A start that is abandoned leaves what a crash would leave; it may wait for a control plane
+    // that does not answer.
+    let services = tokio::select! {
+        services = start => services?,
+        signal = &mut signal => {
+            let signal = signal.context("waiting for a signal")??;
+            info!("Got signal {signal}. Terminating during start");
+            return Ok(());
+        }
+    };
     match signal.await.context("waiting for a signal")?? {
         ShutdownSignal::Quit => {
             info!("Got signal SIGQUIT. Terminating in immediate shutdown mode");

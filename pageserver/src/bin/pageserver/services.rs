@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use pageserver::config::{AuthType, PageServerConf};
+use pageserver::control_plane::{ControlPlane, UpcallClient};
+use pageserver::deletion_queue::{DeletionQueue, DeletionQueueClient};
 use pageserver::disk_eviction::{self, DiskEvictor};
 use pageserver::page_service::{PageService, PageServiceConfig};
-use pageserver::remote::{DeletionQueue, DeletionQueueClient, RemoteResources};
+use pageserver::remote::RemoteResources;
 use pageserver::secondary::{self, Activity};
 use pageserver::storage_io::StorageIo;
 use pageserver::tasks::{BackgroundLimit, ExitOnError, RuntimeKind, Runtimes, TaskKind, TaskScope};
@@ -31,7 +33,7 @@ const INITDB_CONCURRENCY: usize = 8;
 const QUIET_STAGE: Duration = Duration::from_secs(1);
 /// The same for the stage that writes data out.
 const QUIET_TENANTS: Duration = Duration::from_secs(5);
-/// How long pending deletions may delay the shutdown. What is left is garbage, not damage.
+/// How long persisting deletions may delay the shutdown. What is left is garbage, not damage.
 const DELETION_LIMIT: Duration = Duration::from_secs(5);
 
 /// When the process began.
@@ -83,18 +85,9 @@ impl Services {
         let auth = load_keys(conf)?;
         let storage = open_storage(conf)?;
         let background = TaskScope::new("background", CancellationToken::new());
-        let (queue, deletion_queue) =
-            DeletionQueue::new(storage.clone(), background.cancellation_token().clone());
         let runtime = runtimes.handle(RuntimeKind::Background).clone();
-        background.spawn_on(&runtime, TaskKind::RemoteUploadTask, ExitOnError::No, async move {
-            queue.run().await;
-            Ok::<(), std::convert::Infallible>(())
-        });
-        let remote = RemoteResources {
-            storage,
-            deletion_queue: deletion_queue.clone(),
-            runtime: runtime.clone(),
-        };
+        let remote = start_remote(conf, storage, &background, runtime.clone());
+        let deletion_queue = remote.deletion_queue.clone();
         let resources = TenantResources {
             remote,
             receiver: ReceiverResources {
@@ -168,7 +161,7 @@ impl Services {
         stage("shutdown PageRequestHandlers", QUIET_STAGE, self.page_service.shutdown()).await;
         stage("shutdown deletion queue", DELETION_LIMIT, async {
             if tokio::time::timeout(DELETION_LIMIT, self.deletion_queue.flush()).await.is_err() {
-                warn!("pending deletions did not finish; the objects are leaked");
+                warn!("pending deletions could not be persisted; the objects are leaked");
             }
         })
         .await;
@@ -250,6 +243,38 @@ fn preinitialize_metrics() {
     layers::metrics::preinitialize();
     secondary::preinitialize_metrics();
     disk_eviction::preinitialize_metrics();
+    pageserver::deletion_queue::preinitialize_metrics();
+}
+
+/// Starts the deletion queue, and collects what remote work of every tenant shares.
+fn start_remote(
+    conf: &PageServerConf,
+    storage: GenericRemoteStorage,
+    background: &TaskScope,
+    runtime: Handle,
+) -> RemoteResources {
+    let control_plane = connect_control_plane(conf, background);
+    let (queue, deletion_queue) = DeletionQueue::new(
+        storage.clone(),
+        control_plane.authority(),
+        conf.deletion_path(),
+        background.cancellation_token().clone(),
+    );
+    background.spawn_on(&runtime, TaskKind::RemoteUploadTask, ExitOnError::No, async move {
+        queue.run().await;
+        Ok::<(), std::convert::Infallible>(())
+    });
+    RemoteResources { storage, deletion_queue, control_plane, runtime }
+}
+
+fn connect_control_plane(conf: &PageServerConf, background: &TaskScope) -> ControlPlane {
+    let cancel = background.cancellation_token().clone();
+    let client = UpcallClient::new(&conf.upcalls, conf.id, cancel);
+    match &conf.upcalls.api {
+        Some(api) => info!("control plane: {api}"),
+        None => info!("no control plane: tenants start in their stored generations"),
+    }
+    ControlPlane::new(client, conf.upcalls.emergency_mode)
 }
 
 /// Runs one stage of the shutdown and says how long it took.

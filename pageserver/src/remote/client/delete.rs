@@ -12,8 +12,9 @@ use remote_storage::{ListMode, RemotePath, RemotePathError, RemoteStorageError};
 use tokio_util::sync::CancellationToken;
 use utils::backoff;
 
+use crate::deletion_queue::DeletionError;
 use crate::remote::queue::UploadQueue;
-use crate::remote::{DeletionError, remote_path};
+use crate::remote::remote_path;
 
 use super::RemoteTimelineClient;
 use super::worker::OpError;
@@ -99,8 +100,8 @@ impl RemoteTimelineClient {
             objects.push(remote_path(remote_layer_path(tenant, &inner.timeline, name, layer))?);
         }
         let deletions = &inner.resources.deletion_queue;
-        deletions.push(objects).await?;
-        deletions.flush().await?;
+        deletions.push_immediate(objects).await?;
+        deletions.flush_immediate().await?;
 
         let (indexes, strays) = self.remaining(cancel).await?;
         for stray in &strays {
@@ -109,13 +110,13 @@ impl RemoteTimelineClient {
                 stray.object_name()
             );
         }
-        deletions.push(strays).await?;
-        deletions.flush().await?;
+        deletions.push_immediate(strays).await?;
+        deletions.flush_immediate().await?;
         fail::fail_point!("timeline-delete-before-index-delete", |_| {
             Err(DeleteTimelineError::Failpoint("timeline-delete-before-index-delete"))
         });
-        deletions.push(indexes).await?;
-        deletions.flush().await?;
+        deletions.push_immediate(indexes).await?;
+        deletions.flush_immediate().await?;
         fail::fail_point!("timeline-delete-after-index-delete", |_| {
             Err(DeleteTimelineError::Failpoint("timeline-delete-after-index-delete"))
         });

@@ -94,7 +94,7 @@ async fn a_failing_store_delays_but_does_not_reorder() {
     fixture.client.schedule_index_upload_for_full_metadata_update(&metadata(16)).unwrap();
     fixture.client.schedule_unlink_and_delete(std::slice::from_ref(&layer)).unwrap();
     fixture.client.wait_completion().await.unwrap();
-    fixture.client.inner.resources.deletion_queue.flush().await.unwrap();
+    fixture.client.inner.resources.deletion_queue.flush_execute().await.unwrap();
     fixture.store.cancel.cancel();
     let plain = std::fs::read_dir(fixture.store.local_dir().join("remote/tenants")).unwrap();
     assert_eq!(plain.count(), 1);
@@ -109,7 +109,7 @@ async fn unlinked_layers_are_deleted_after_the_index_forgot_them() {
     fixture.client.schedule_index_upload_for_file_changes().unwrap();
     fixture.client.schedule_unlink_and_delete(std::slice::from_ref(&removed)).unwrap();
     fixture.client.wait_completion().await.unwrap();
-    fixture.client.inner.resources.deletion_queue.flush().await.unwrap();
+    fixture.client.inner.resources.deletion_queue.flush_execute().await.unwrap();
     let index = fixture.remote_index().await.unwrap();
     assert!(index.layer_metadata.contains_key(&kept));
     assert!(!index.layer_metadata.contains_key(&removed));

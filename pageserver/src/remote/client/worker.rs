@@ -12,9 +12,10 @@ use utils::backoff::{
     DEFAULT_BASE_BACKOFF_SECONDS, DEFAULT_MAX_BACKOFF_SECONDS, exponential_backoff,
 };
 
+use crate::deletion_queue::DeletionError;
 use crate::remote::metrics::kinds;
 use crate::remote::queue::{LayerUpload, Ready, Running, UploadOp};
-use crate::remote::{DeletionError, remote_path};
+use crate::remote::remote_path;
 
 use super::{Inner, describe};
 
@@ -77,7 +78,13 @@ impl Inner {
         // A queue that was stopped meanwhile has forgotten this task.
         let Some(running) = queue.running_or_draining() else { return };
         if let Some(lsn) = running.complete(id, uploaded) {
-            self.visible_lsn.fetch_max(lsn);
+            self.resources.deletion_queue.update_remote_consistent_lsn(
+                self.shard,
+                self.timeline,
+                self.generation,
+                lsn,
+                &self.visible_lsn,
+            );
         }
         self.launch(running);
     }
@@ -186,13 +193,7 @@ impl Inner {
         layers: &[(LayerName, LayerFileMetadata)],
     ) -> Result<(), OpError> {
         utils::pausable_failpoint!("before-delete-layer-pausable");
-        let tenant = &self.shard.tenant_id;
-        let paths: Result<Vec<_>, _> = layers
-            .iter()
-            .map(|(name, layer)| {
-                remote_path(remote_layer_path(tenant, &self.timeline, name, layer))
-            })
-            .collect();
-        Ok(self.resources.deletion_queue.push(paths?).await?)
+        let deletions = &self.resources.deletion_queue;
+        Ok(deletions.push_layers(self.shard, self.timeline, self.generation, layers)?)
     }
 }

@@ -63,8 +63,12 @@ impl TenantManager {
             {
                 check_generation(tenant, generation)?;
             }
-            if old.attached().is_some() {
+            if let Location::Attached(tenant) = old {
                 mode = SpawnMode::Eager;
+                if tenant.tenant_conf.load().attach_mode.may_upload() {
+                    // While the old generation is still the current one.
+                    self.resources.remote.deletion_queue.flush_advisory();
+                }
             }
             // Data in memory is dropped: a planned hand-over has flushed it before, and
             // safekeepers have it in any case. Files stay: they are what makes the change quick.
