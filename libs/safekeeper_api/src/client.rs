@@ -3,10 +3,10 @@
 //! One method per route. Does not retry: whether to is the caller's business, and
 //! [`ClientError::is_transient`] helps to decide.
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::collections::HashMap;
+
+use http_client::HttpClient;
+use reqwest::{Method, Response};
 use utils::{Lsn, TenantId, TimelineId};
 
 use crate::models::{
@@ -15,68 +15,22 @@ use crate::models::{
     TimelineDeleteResult, TimelineDigest, TimelineStatus,
 };
 
-/// Why a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The request did not reach the safekeeper, or its answer did not come back whole.
-    #[error("{method} {url}: {source}")]
-    Transport {
-        /// HTTP method.
-        method: Method,
-        /// What was asked.
-        url: String,
-        /// The cause.
-        source: reqwest::Error,
-    },
-    /// The safekeeper refused.
-    #[error("{method} {url}: safekeeper answered {status}: {message}")]
-    Refused {
-        /// HTTP method.
-        method: Method,
-        /// What was asked.
-        url: String,
-        /// The status it answered with.
-        status: StatusCode,
-        /// The reason it gave.
-        message: String,
-    },
-}
-
-impl ClientError {
-    /// Whether the same call may succeed later.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            ClientError::Transport { .. } => true,
-            ClientError::Refused { status, .. } => {
-                *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
-            }
-        }
-    }
-}
+pub use http_client::ClientError;
 
 /// Talks to one safekeeper.
 #[derive(Clone, Debug)]
-pub struct Client {
-    http: reqwest::Client,
-    base_url: String,
-    token: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    msg: String,
-}
+pub struct Client(HttpClient);
 
 impl Client {
     /// A client of the safekeeper at `base_url` (such as `http://127.0.0.1:7676`), which presents
     /// `token` when there is one.
     pub fn new(http: reqwest::Client, base_url: &str, token: Option<String>) -> Self {
-        Self { http, base_url: base_url.trim_end_matches('/').to_owned(), token }
+        Self(HttpClient::new("safekeeper", http, base_url, token))
     }
 
     /// `GET /v1/status`: is it up, and who is it.
     pub async fn status(&self) -> Result<NodeStatus, ClientError> {
-        self.call(Method::GET, "/v1/status", |r| r).await
+        self.0.call(Method::GET, "/v1/status", |r| r).await
     }
 
     /// Creates a timeline; succeeds when it exists already.
@@ -84,7 +38,7 @@ impl Client {
         &self,
         request: &TimelineCreateRequest,
     ) -> Result<(), ClientError> {
-        self.call(Method::POST, "/v1/tenant/timeline", |r| r.json(request)).await
+        self.0.call(Method::POST, "/v1/tenant/timeline", |r| r.json(request)).await
     }
 
     /// Everything about one timeline.
@@ -94,7 +48,7 @@ impl Client {
         timeline: TimelineId,
     ) -> Result<TimelineStatus, ClientError> {
         let path = format!("/v1/tenant/{tenant}/timeline/{timeline}");
-        self.call(Method::GET, &path, |r| r).await
+        self.0.call(Method::GET, &path, |r| r).await
     }
 
     /// Deletes a timeline; `only_local` leaves archived WAL alone.
@@ -105,7 +59,7 @@ impl Client {
         only_local: bool,
     ) -> Result<TimelineDeleteResult, ClientError> {
         let path = format!("/v1/tenant/{tenant}/timeline/{timeline}?only_local={only_local}");
-        self.call(Method::DELETE, &path, |r| r).await
+        self.0.call(Method::DELETE, &path, |r| r).await
     }
 
     /// Deletes every timeline of a tenant.
@@ -115,7 +69,7 @@ impl Client {
         only_local: bool,
     ) -> Result<HashMap<TimelineId, TimelineDeleteResult>, ClientError> {
         let path = format!("/v1/tenant/{tenant}?only_local={only_local}");
-        self.call(Method::DELETE, &path, |r| r).await
+        self.0.call(Method::DELETE, &path, |r| r).await
     }
 
     /// Persists the control file now, which lets WAL removal proceed.
@@ -125,7 +79,7 @@ impl Client {
         timeline: TimelineId,
     ) -> Result<(), ClientError> {
         let path = format!("/v1/tenant/{tenant}/timeline/{timeline}/checkpoint");
-        self.call(Method::POST, &path, |r| r).await
+        self.0.call(Method::POST, &path, |r| r).await
     }
 
     /// Hands in peer state as if the broker had delivered it.
@@ -136,7 +90,7 @@ impl Client {
         info: &SafekeeperTimelineInfo,
     ) -> Result<(), ClientError> {
         let path = format!("/v1/record_safekeeper_info/{tenant}/{timeline}");
-        self.call(Method::POST, &path, |r| r.json(info)).await
+        self.0.call(Method::POST, &path, |r| r.json(info)).await
     }
 
     /// Makes the safekeeper fetch a timeline from others.
@@ -144,7 +98,7 @@ impl Client {
         &self,
         request: &PullTimelineRequest,
     ) -> Result<PullTimelineResponse, ClientError> {
-        self.call(Method::POST, "/v1/pull_timeline", |r| r.json(request)).await
+        self.0.call(Method::POST, "/v1/pull_timeline", |r| r.json(request)).await
     }
 
     /// Copies a timeline to a new one of the same tenant.
@@ -155,7 +109,7 @@ impl Client {
         request: &TimelineCopyRequest,
     ) -> Result<(), ClientError> {
         let path = format!("/v1/tenant/{tenant}/timeline/{source}/copy");
-        self.call(Method::POST, &path, |r| r.json(request)).await
+        self.0.call(Method::POST, &path, |r| r.json(request)).await
     }
 
     /// The digest of the WAL from `from_lsn` to `until_lsn`.
@@ -168,7 +122,7 @@ impl Client {
     ) -> Result<TimelineDigest, ClientError> {
         let range = format!("from_lsn={from_lsn}&until_lsn={until_lsn}");
         let path = format!("/v1/tenant/{tenant}/timeline/{timeline}/digest?{range}");
-        self.call(Method::GET, &path, |r| r).await
+        self.0.call(Method::GET, &path, |r| r).await
     }
 
     /// Changes fields of a control file.
@@ -179,7 +133,7 @@ impl Client {
         patch: &ControlFilePatch,
     ) -> Result<ControlFilePatchResult, ClientError> {
         let path = format!("/v1/tenant/{tenant}/timeline/{timeline}/control_file");
-        self.call(Method::PATCH, &path, |r| r.json(patch)).await
+        self.0.call(Method::PATCH, &path, |r| r.json(patch)).await
     }
 
     /// A timeline as a tar archive, whose content is yet to be read.
@@ -189,45 +143,6 @@ impl Client {
         timeline: TimelineId,
     ) -> Result<Response, ClientError> {
         let path = format!("/v1/tenant/{tenant}/timeline/{timeline}/snapshot");
-        Ok(self.send(Method::GET, &path, |r| r).await?.0)
+        self.0.send(Method::GET, &path, |r| r).await
     }
-
-    async fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
-    ) -> Result<T, ClientError> {
-        let (response, url) = self.send(method.clone(), path, fill).await?;
-        response.json().await.map_err(|source| ClientError::Transport { method, url, source })
-    }
-
-    /// The response, if it is one of success, and the URL.
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
-    ) -> Result<(Response, String), ClientError> {
-        let url = format!("{}{path}", self.base_url);
-        let mut request = fill(self.http.request(method.clone(), &url));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(source) => return Err(ClientError::Transport { method, url, source }),
-        };
-        match response.status().is_success() {
-            true => Ok((response, url)),
-            false => Err(refusal(method, url, response).await),
-        }
-    }
-}
-
-async fn refusal(method: Method, url: String, response: Response) -> ClientError {
-    let status = response.status();
-    let body = response.text().await.unwrap_or_default();
-    let message = serde_json::from_str::<ErrorBody>(&body).map_or(body, |error| error.msg);
-    ClientError::Refused { method, url, status, message }
 }

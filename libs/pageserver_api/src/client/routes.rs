@@ -16,12 +16,12 @@ use super::{Client, ClientError};
 impl Client {
     /// Is it up, and who is it.
     pub async fn status(&self) -> Result<NodeStatus, ClientError> {
-        self.call(Method::GET, "/v1/status", |r| r).await
+        self.0.call(Method::GET, "/v1/status", |r| r).await
     }
 
     /// Disk usage of the node.
     pub async fn utilization(&self) -> Result<Utilization, ClientError> {
-        self.call(Method::GET, "/v1/utilization", |r| r).await
+        self.0.call(Method::GET, "/v1/utilization", |r| r).await
     }
 
     /// Configures failpoints; refused unless the pageserver was built for testing.
@@ -29,22 +29,22 @@ impl Client {
         &self,
         failpoints: &[FailpointConfig],
     ) -> Result<(), ClientError> {
-        self.call(Method::PUT, "/v1/failpoints", |r| r.json(failpoints)).await
+        self.0.call(Method::PUT, "/v1/failpoints", |r| r.json(failpoints)).await
     }
 
     /// Every attached tenant shard.
     pub async fn tenants(&self) -> Result<Vec<TenantInfo>, ClientError> {
-        self.call(Method::GET, "/v1/tenant", |r| r).await
+        self.0.call(Method::GET, "/v1/tenant", |r| r).await
     }
 
     /// One tenant shard and its timelines.
     pub async fn tenant(&self, shard: TenantShardId) -> Result<TenantDetails, ClientError> {
-        self.call(Method::GET, &format!("/v1/tenant/{shard}"), |r| r).await
+        self.0.call(Method::GET, &format!("/v1/tenant/{shard}"), |r| r).await
     }
 
     /// Deletes a tenant shard, here and in remote storage.
     pub async fn delete_tenant(&self, shard: TenantShardId) -> Result<(), ClientError> {
-        self.call(Method::DELETE, &format!("/v1/tenant/{shard}"), |r| r).await
+        self.0.call(Method::DELETE, &format!("/v1/tenant/{shard}"), |r| r).await
     }
 
     /// The options of a tenant.
@@ -52,7 +52,7 @@ impl Client {
         &self,
         shard: TenantShardId,
     ) -> Result<TenantConfigResponse, ClientError> {
-        self.call(Method::GET, &format!("/v1/tenant/{shard}/config"), |r| r).await
+        self.0.call(Method::GET, &format!("/v1/tenant/{shard}/config"), |r| r).await
     }
 
     /// Replaces all options of an unsharded tenant.
@@ -68,7 +68,7 @@ impl Client {
             options: &'a TenantConfigOverrides,
         }
         let body = Body { tenant_id: tenant, options };
-        self.call(Method::PUT, "/v1/tenant/config", |r| r.json(&body)).await
+        self.0.call(Method::PUT, "/v1/tenant/config", |r| r.json(&body)).await
     }
 
     /// Attaches, detaches or reconfigures a tenant shard. The answer to a detach is `None`.
@@ -78,7 +78,7 @@ impl Client {
         location: &LocationConfig,
     ) -> Result<Option<TenantLocationResponse>, ClientError> {
         let path = format!("/v1/tenant/{shard}/location_config");
-        self.call(Method::PUT, &path, |r| r.json(location)).await
+        self.0.call(Method::PUT, &path, |r| r.json(location)).await
     }
 
     /// Where a shard is and in which role; `None` while that changes.
@@ -86,17 +86,17 @@ impl Client {
         &self,
         shard: TenantShardId,
     ) -> Result<Option<LocationConfig>, ClientError> {
-        self.call(Method::GET, &format!("/v1/location_config/{shard}"), |r| r).await
+        self.0.call(Method::GET, &format!("/v1/location_config/{shard}"), |r| r).await
     }
 
     /// The roles of all shards on the node.
     pub async fn locations(&self) -> Result<LocationConfigList, ClientError> {
-        self.call(Method::GET, "/v1/location_config", |r| r).await
+        self.0.call(Method::GET, "/v1/location_config", |r| r).await
     }
 
     /// Every timeline of a tenant shard.
     pub async fn timelines(&self, shard: TenantShardId) -> Result<Vec<TimelineInfo>, ClientError> {
-        self.call(Method::GET, &format!("/v1/tenant/{shard}/timeline"), |r| r).await
+        self.0.call(Method::GET, &format!("/v1/tenant/{shard}/timeline"), |r| r).await
     }
 
     /// One timeline.
@@ -105,7 +105,7 @@ impl Client {
         shard: TenantShardId,
         timeline: TimelineId,
     ) -> Result<TimelineInfo, ClientError> {
-        self.call(Method::GET, &timeline_path(shard, timeline, ""), |r| r).await
+        self.0.call(Method::GET, &timeline_path(shard, timeline, ""), |r| r).await
     }
 
     /// Creates a timeline, by initdb or as a branch.
@@ -115,7 +115,7 @@ impl Client {
         request: &TimelineCreateRequest,
     ) -> Result<TimelineInfo, ClientError> {
         let path = format!("/v1/tenant/{shard}/timeline");
-        self.call(Method::POST, &path, |r| r.json(request)).await
+        self.0.call(Method::POST, &path, |r| r.json(request)).await
     }
 
     /// Starts the deletion of a timeline. It is over when [`Client::timeline`] answers 404.
@@ -124,7 +124,7 @@ impl Client {
         shard: TenantShardId,
         timeline: TimelineId,
     ) -> Result<(), ClientError> {
-        self.call(Method::DELETE, &timeline_path(shard, timeline, ""), |r| r).await
+        self.0.call(Method::DELETE, &timeline_path(shard, timeline, ""), |r| r).await
     }
 
     /// Writes what is in memory to layer files.
@@ -135,7 +135,7 @@ impl Client {
         options: &CheckpointOptions,
     ) -> Result<(), ClientError> {
         let path = timeline_path(shard, timeline, "/checkpoint");
-        self.call(Method::PUT, &path, |r| r.query(options)).await
+        self.0.call(Method::PUT, &path, |r| r.query(options)).await
     }
 
     /// Compacts a timeline once.
@@ -146,7 +146,7 @@ impl Client {
         options: &CheckpointOptions,
     ) -> Result<(), ClientError> {
         let path = timeline_path(shard, timeline, "/compact");
-        self.call(Method::PUT, &path, |r| r.query(options)).await
+        self.0.call(Method::PUT, &path, |r| r.query(options)).await
     }
 
     /// Collects a timeline's garbage once.
@@ -157,7 +157,7 @@ impl Client {
         request: GcRequest,
     ) -> Result<GcResult, ClientError> {
         let path = timeline_path(shard, timeline, "/do_gc");
-        self.call(Method::PUT, &path, |r| r.json(&request)).await
+        self.0.call(Method::PUT, &path, |r| r.json(&request)).await
     }
 
     /// The layers of a timeline.
@@ -166,7 +166,7 @@ impl Client {
         shard: TenantShardId,
         timeline: TimelineId,
     ) -> Result<LayerMapInfo, ClientError> {
-        self.call(Method::GET, &timeline_path(shard, timeline, "/layer"), |r| r).await
+        self.0.call(Method::GET, &timeline_path(shard, timeline, "/layer"), |r| r).await
     }
 
     /// The position of the last commit at or before an RFC 3339 `timestamp`.
@@ -177,7 +177,7 @@ impl Client {
         timestamp: &str,
     ) -> Result<LsnByTimestamp, ClientError> {
         let path = timeline_path(shard, timeline, "/get_lsn_by_timestamp");
-        self.call(Method::GET, &path, |r| r.query(&[("timestamp", timestamp)])).await
+        self.0.call(Method::GET, &path, |r| r.query(&[("timestamp", timestamp)])).await
     }
 
     /// Keeps a position readable for a while.
@@ -188,7 +188,7 @@ impl Client {
         lsn: Lsn,
     ) -> Result<LsnLease, ClientError> {
         let path = timeline_path(shard, timeline, "/lsn_lease");
-        self.call(Method::POST, &path, |r| r.json(&LsnLeaseRequest { lsn })).await
+        self.0.call(Method::POST, &path, |r| r.json(&LsnLeaseRequest { lsn })).await
     }
 }
 

@@ -16,18 +16,20 @@ async fn answer_once(listener: TcpListener, response: &'static str) -> String {
     String::from_utf8(request).unwrap()
 }
 
-async fn client_of(response: &'static str) -> (Client, tokio::task::JoinHandle<String>) {
+async fn client_of(response: &'static str) -> (HttpClient, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let server = tokio::spawn(answer_once(listener, response));
-    (Client::new(reqwest::Client::new(), &url, Some("secret".to_owned())), server)
+    let token = Some("secret".to_owned());
+    (HttpClient::new("pageserver", reqwest::Client::new(), &url, token), server)
 }
 
 #[tokio::test]
 async fn a_call_presents_the_token_and_reads_the_answer() {
     let (client, server) =
         client_of("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n{\"id\":7}").await;
-    assert_eq!(client.status().await.unwrap().id, utils::NodeId(7));
+    let answer: serde_json::Value = client.call(Method::GET, "/v1/status", |r| r).await.unwrap();
+    assert_eq!(answer["id"], 7);
     let request = server.await.unwrap();
     assert!(request.starts_with("GET /v1/status HTTP/1.1"), "{request}");
     assert!(request.contains("Bearer secret"), "{request}");
@@ -39,9 +41,10 @@ async fn a_refusal_carries_status_and_reason() {
         "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 23\r\n\r\n{\"msg\":\"Shutting down\"}",
     )
     .await;
-    let error = client.tenants().await.unwrap_err();
+    let error = client.send(Method::GET, "/v1/tenant", |r| r).await.unwrap_err();
     server.await.unwrap();
     assert!(error.is_transient());
     assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert!(error.to_string().contains("pageserver answered 503"), "{error}");
     assert!(error.to_string().ends_with("Shutting down"), "{error}");
 }
