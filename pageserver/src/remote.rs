@@ -59,8 +59,8 @@ pub enum DownloadError {
     #[error(transparent)]
     Path(#[from] RemotePathError),
     /// The store failed.
-    #[error(transparent)]
-    Storage(RemoteStorageError),
+    #[error("Failed to download a remote file: {0}")]
+    Storage(#[source] RemoteStorageError),
     /// The local side failed.
     #[error("cannot {action} {path}: {source}")]
     Local {

@@ -1,6 +1,6 @@
 //! Waiting longer after each failure, and retrying with it.
 
-use std::fmt::Debug;
+use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub async fn retry<T, E, Op, Fut>(
     cancel: &CancellationToken,
 ) -> Option<Result<T, E>>
 where
-    E: Debug,
+    E: Display,
     Op: FnMut() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
@@ -77,9 +77,9 @@ where
             return Some(Err(error));
         }
         if attempts < warn_threshold {
-            tracing::info!("{description} failed, will retry (attempt {attempts}): {error:?}");
+            tracing::info!("{description} failed, will retry (attempt {attempts}): {error}");
         } else {
-            tracing::warn!("{description} failed, will retry (attempt {attempts}): {error:?}");
+            tracing::warn!("{description} failed, will retry (attempt {attempts}): {error}");
         }
         attempts += 1;
         exponential_backoff(

@@ -10,6 +10,7 @@ use camino::Utf8PathBuf;
 use layer_format::DeletionList;
 use remote_storage::RemotePath;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,6 +30,9 @@ pub(super) struct ListWriter {
     pending: DeletionList,
     /// Those who wait for the pending list to be on disk.
     waiters: Vec<oneshot::Sender<()>>,
+    /// When the pending list is written without being asked. A trickle of deletions does not put
+    /// it off.
+    due: Option<Instant>,
     /// Received before the generations were known.
     held_back: Option<VecDeque<WriterMessage>>,
 }
@@ -49,18 +53,27 @@ impl ListWriter {
             cancel,
             pending: DeletionList::new(1),
             waiters: Vec::new(),
+            due: None,
             held_back: Some(VecDeque::new()),
         }
     }
 
     pub(super) async fn run(mut self) {
         loop {
-            let delay = if self.waiters.is_empty() { AUTOFLUSH_DELAY } else { RETRY_PAUSE };
-            let has_work = !self.pending.is_empty() || !self.waiters.is_empty();
+            if self.pending.is_empty() && self.waiters.is_empty() {
+                self.due = None;
+            } else if !self.waiters.is_empty() {
+                // Writing failed while somebody waits for it.
+                self.due = Some(Instant::now() + RETRY_PAUSE);
+            } else if self.due.is_none() {
+                self.due = Some(Instant::now() + AUTOFLUSH_DELAY);
+            }
+            let due = self.due.unwrap_or_else(Instant::now);
             // All branches are cancel-safe: a message that was not received stays in the channel.
             let message = tokio::select! {
                 () = self.cancel.cancelled() => return,
-                () = tokio::time::sleep(delay), if has_work => {
+                () = tokio::time::sleep_until(due), if self.due.is_some() => {
+                    self.due = None;
                     self.flush().await;
                     continue;
                 }
