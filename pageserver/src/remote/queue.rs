@@ -186,10 +186,15 @@ impl Running {
         self.push_index();
     }
 
-    /// Schedules an upload of the index as it is now.
+    /// Schedules an upload of the index as it is now. One that waits with nothing behind it is
+    /// replaced: whatever it was to record, the new one records, too.
     pub fn push_index(&mut self) {
         self.changes_since_index = 0;
-        self.queued.push_back(UploadOp::Index(Box::new(self.dirty.clone())));
+        let index = UploadOp::Index(Box::new(self.dirty.clone()));
+        match self.queued.back_mut() {
+            Some(waiting @ UploadOp::Index(_)) => *waiting = index,
+            Some(_) | None => self.queued.push_back(index),
+        }
     }
 
     /// Schedules an upload of the index if layers were added or removed since the last one.

@@ -78,3 +78,60 @@ fn object_names_carry_the_generation() {
     assert_eq!(IndexPart::parse_object_name("index_part.json.bak"), None);
     assert_eq!(IndexPart::parse_object_name("initdb.tar.zst"), None);
 }
+
+/// What each version wrote.
+fn versions() -> Vec<(u32, serde_json::Value)> {
+    use serde_json::json;
+    const LAYER: &str = "000000000000000000000000000000000000-FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF__\
+        00000000014EE151-0000000002B4E1A9";
+    let metadata = IndexPart::from_json(EXAMPLE.as_bytes()).unwrap().metadata;
+    let bytes = metadata.to_bytes().to_vec();
+    let old = |version: u32, more: serde_json::Value| {
+        let mut index = json!({
+            "version": version,
+            "layer_metadata": {LAYER: {"file_size": 1236992}},
+            "disk_consistent_lsn": "0/2B4E1A8",
+            "metadata_bytes": bytes,
+        });
+        index.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        (version, index)
+    };
+    let object = value(EXAMPLE)["metadata_bytes"].clone();
+    vec![
+        old(1, json!({"timeline_layers": [LAYER], "missing_layers": []})),
+        old(2, json!({"timeline_layers": [LAYER], "deleted_at": "2023-06-30T11:22:33"})),
+        old(3, json!({"timeline_layers": [LAYER]})),
+        old(4, json!({"layer_metadata": {LAYER: {"file_size": 1236992, "generation": 7}}})),
+        old(
+            5,
+            json!({"lineage": {"original_ancestor":
+            ["7d0c9a5be1f34c0aa1f2c44d5e6f7081", "0/1C00028", "2024-03-01T00:00:00"]}}),
+        ),
+        old(6, json!({"lineage": {}, "last_aux_file_policy": "V2"})),
+        old(7, json!({"lineage": {}, "metadata_bytes": object})),
+        // Later versions have more, which is not kept.
+        old(
+            15,
+            json!({"metadata_bytes": value(EXAMPLE)["metadata_bytes"], "archived_at": null,
+            "gc_blocking": {"started_at": "2025-01-01T00:00:00", "reasons": ["Manual"]},
+            "rel_size_migration": "migrated", "l2_lsn": "0/10"}),
+        ),
+    ]
+}
+
+#[test]
+fn every_version_is_read_and_the_newest_is_written() {
+    for (version, text) in versions() {
+        let index = IndexPart::from_json(text.to_string().as_bytes())
+            .unwrap_or_else(|error| panic!("version {version}: {error}"));
+        assert_eq!(index.version, version);
+        assert_eq!(index.metadata.disk_consistent_lsn, Lsn(0x2B4E1A8), "version {version}");
+        let (_, layer) = index.layer_metadata.iter().next().unwrap();
+        let expected = if version == 4 { Generation::Valid(7) } else { Generation::None };
+        assert_eq!((layer.file_size, layer.generation), (1236992, expected));
+        assert_eq!(index.deleted_at.is_some(), version == 2);
+        let written = index.to_json().unwrap();
+        let again = IndexPart::from_json(&written).unwrap();
+        assert_eq!(again, IndexPart { version: INDEX_VERSION, ..index }, "version {version}");
+    }
+}

@@ -133,6 +133,38 @@ fn no_upload_of_an_unchanged_index_is_scheduled() {
 }
 
 #[test]
+fn waiting_uploads_of_the_index_collapse_into_the_newest() {
+    let mut queue = running();
+    queue.push_layer(layer(16));
+    let (upload, _) = take(&mut queue);
+    queue.push_metadata(&metadata(16));
+    queue.push_metadata(&metadata(24));
+    queue.push_metadata(&metadata(32));
+    assert_eq!(queue.queued_len(), 1);
+    queue.complete(upload, None);
+    let (id, index) = take_index(&mut queue);
+    assert_eq!(queue.complete(id, Some(index)), Some(Lsn(32)));
+    assert!(queue.next_ready().is_none());
+}
+
+#[test]
+fn an_index_that_somebody_waits_for_is_not_replaced() {
+    let mut queue = running();
+    queue.push_layer(layer(16));
+    let (upload, _) = take(&mut queue);
+    queue.push_metadata(&metadata(16));
+    let mut waiter = queue.push_barrier();
+    queue.push_metadata(&metadata(24));
+    queue.complete(upload, None);
+    let (id, index) = take_index(&mut queue);
+    assert_eq!(queue.complete(id, Some(index)), Some(Lsn(16)));
+    assert!(waiter.try_recv().is_err());
+    let (_, index) = take_index(&mut queue);
+    assert!(waiter.try_recv().is_ok());
+    assert_eq!(index.disk_consistent_lsn, Lsn(24));
+}
+
+#[test]
 fn unlinking_an_unknown_layer_changes_nothing() {
     let mut queue = running();
     assert!(queue.unlink(&[layer(16).name]).is_empty());
