@@ -88,22 +88,7 @@ impl Services {
         let runtime = runtimes.handle(RuntimeKind::Background).clone();
         let remote = start_remote(conf, storage, &background, runtime.clone());
         let deletion_queue = remote.deletion_queue.clone();
-        let resources = TenantResources {
-            remote,
-            receiver: ReceiverResources {
-                broker: storage_broker::client::connect(
-                    &conf.wal.broker_endpoint,
-                    conf.wal.broker_keepalive_interval,
-                )?,
-                auth_token: safekeeper_token(),
-                runtime: runtimes.handle(RuntimeKind::WalReceiver).clone(),
-            },
-            warmup: Arc::new(Semaphore::new(conf.limits.concurrent_tenant_warmup)),
-            initdb: Arc::new(Semaphore::new(INITDB_CONCURRENCY)),
-            // Below the number of threads, so that some are left for everything else.
-            background: BackgroundLimit::for_worker_threads(runtimes.worker_threads()),
-            io: StorageIo::new(conf.engine.max_file_descriptors, conf.engine.page_cache_blocks),
-        };
+        let resources = tenant_resources(conf, remote, runtimes)?;
         let tenants =
             TenantManager::new(conf, resources, background.cancellation_token().child_token());
         tenants.register_metrics()?;
@@ -244,6 +229,30 @@ fn preinitialize_metrics() {
     secondary::preinitialize_metrics();
     disk_eviction::preinitialize_metrics();
     pageserver::deletion_queue::preinitialize_metrics();
+}
+
+/// What the tenants share.
+fn tenant_resources(
+    conf: &PageServerConf,
+    remote: RemoteResources,
+    runtimes: &Runtimes,
+) -> anyhow::Result<TenantResources> {
+    Ok(TenantResources {
+        remote,
+        receiver: ReceiverResources {
+            broker: storage_broker::client::connect(
+                &conf.wal.broker_endpoint,
+                conf.wal.broker_keepalive_interval,
+            )?,
+            auth_token: safekeeper_token(),
+            runtime: runtimes.handle(RuntimeKind::WalReceiver).clone(),
+        },
+        warmup: Arc::new(Semaphore::new(conf.limits.concurrent_tenant_warmup)),
+        initdb: Arc::new(Semaphore::new(INITDB_CONCURRENCY)),
+        // Below the number of threads, so that some are left for everything else.
+        background: BackgroundLimit::for_worker_threads(runtimes.worker_threads()),
+        io: StorageIo::new(conf.engine.max_file_descriptors, conf.engine.page_cache_blocks),
+    })
 }
 
 /// Starts the deletion queue, and collects what remote work of every tenant shares.
