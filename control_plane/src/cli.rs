@@ -9,6 +9,7 @@ mod init;
 mod status;
 mod tenant;
 mod timeline;
+mod timeline_import;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

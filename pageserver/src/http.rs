@@ -6,6 +6,7 @@ mod compact;
 mod disk_eviction;
 mod errors;
 mod info;
+mod initdb;
 mod layer;
 mod location;
 mod node;
@@ -90,6 +91,7 @@ fn timeline_routes() -> Router<Arc<State>> {
         .route(&format!("{timeline}/checkpoint"), put(timeline_ops::checkpoint))
         .route(&format!("{timeline}/compact"), put(compact::compact))
         .route(&format!("{timeline}/get_lsn_by_timestamp"), get(timeline_ops::get_lsn_by_timestamp))
+        .route(&format!("{timeline}/preserve_initdb_archive"), post(initdb::preserve_archive))
         .route(&format!("{timeline}/lsn_lease"), post(timeline_ops::lsn_lease))
         .route(
             &format!("{timeline}/download_remote_layers"),

@@ -9,6 +9,7 @@ mod backup;
 mod command;
 mod directory;
 mod handler;
+mod import;
 mod listener;
 mod metrics;
 mod pagestream;
@@ -16,8 +17,8 @@ mod read_lsn;
 mod requests;
 
 pub use directory::{
-    LastRecord, LeaseError, LookupError, ServedTimeline, ShardSelector, TenantSettings,
-    TimelineDirectory, WaitError,
+    ImportFailure, LastRecord, LeaseError, LookupError, ServedTimeline, ShardSelector,
+    TenantSettings, TimelineDirectory, WaitError,
 };
 pub use listener::{PageService, PageServiceConfig};
 

@@ -24,6 +24,8 @@ pub(super) enum TimelineCommand {
     Create(CreateArgs),
     /// Branch off an existing timeline
     Branch(BranchArgs),
+    /// Make a timeline of a backup of a stock cluster
+    Import(super::timeline_import::ImportArgs),
 }
 
 #[derive(Args)]
@@ -70,6 +72,7 @@ pub(super) async fn run(env: &mut LocalEnv, command: TimelineCommand) -> anyhow:
         }
         TimelineCommand::Create(args) => create(env, args).await,
         TimelineCommand::Branch(args) => branch(env, args).await,
+        TimelineCommand::Import(args) => super::timeline_import::run(env, args).await,
     }
 }
 

@@ -6,6 +6,7 @@ use pq_proto::ServerMessage;
 use pq_proto::client::{write_query, write_terminate};
 
 use crate::copy_both::CopyBoth;
+use crate::copy_in::CopyIn;
 use crate::copy_out::CopyOut;
 use crate::error::Error;
 use crate::row::Row;
@@ -59,6 +60,19 @@ impl Client {
             ServerMessage::ErrorResponse(report) => Err(report.into()),
             other => {
                 let activity = "waiting for a COPY stream";
+                Err(Error::Unexpected { message: other.name(), activity })
+            }
+        }
+    }
+
+    /// Runs a command that wants a COPY stream, and hands out that stream.
+    pub async fn copy_in(mut self, sql: &str) -> Result<CopyIn, Error> {
+        self.send_query(sql).await?;
+        match self.reader.next().await? {
+            ServerMessage::CopyInResponse => Ok(CopyIn::new(self.reader, self.writer)),
+            ServerMessage::ErrorResponse(report) => Err(report.into()),
+            other => {
+                let activity = "waiting for the server to accept a COPY stream";
                 Err(Error::Unexpected { message: other.name(), activity })
             }
         }

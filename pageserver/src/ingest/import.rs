@@ -4,6 +4,7 @@
 //! shut down cleanly, without user tablespaces, can be imported.
 
 mod path;
+pub mod tarball;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,17 @@ pub enum ImportError {
         path: String,
         /// Why not.
         reason: &'static str,
+    },
+    /// The archive could not be read.
+    #[error("cannot read the tar archive: {0}")]
+    Archive(#[source] io::Error),
+    /// A segment of WAL is missing, or in the wrong place.
+    #[error("WAL segment {found} found, expected {expected}")]
+    UnexpectedSegment {
+        /// What is there.
+        found: String,
+        /// What continues the WAL.
+        expected: String,
     },
     /// There is no control file.
     #[error("pg_control file not found")]

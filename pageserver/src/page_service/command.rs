@@ -2,18 +2,58 @@
 
 use pageserver_api::TenantShardId;
 use pageserver_api::pagestream::ProtocolVersion;
+use postgres_ffi::PgMajor;
 use utils::{Lsn, TenantId, TimelineId};
 
 /// A command of the page service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    Pagestream { version: ProtocolVersion, tenant: TenantId, timeline: TimelineId },
-    Basebackup { tenant: TenantId, timeline: TimelineId, lsn: Option<Lsn>, gzip: bool },
-    Fullbackup { tenant: TenantId, timeline: TimelineId, lsn: Option<Lsn>, prev: Option<Lsn> },
-    LeaseLsn { shard: TenantShardId, timeline: TimelineId, lsn: Lsn },
-    Show { tenant: TenantId },
-    GetLastRecordRlsn { tenant: TenantId, timeline: TimelineId },
-    GetCheckpoint { tenant: TenantId, timeline: TimelineId },
+    Pagestream {
+        version: ProtocolVersion,
+        tenant: TenantId,
+        timeline: TimelineId,
+    },
+    Basebackup {
+        tenant: TenantId,
+        timeline: TimelineId,
+        lsn: Option<Lsn>,
+        gzip: bool,
+    },
+    Fullbackup {
+        tenant: TenantId,
+        timeline: TimelineId,
+        lsn: Option<Lsn>,
+        prev: Option<Lsn>,
+    },
+    LeaseLsn {
+        shard: TenantShardId,
+        timeline: TimelineId,
+        lsn: Lsn,
+    },
+    ImportBasebackup {
+        tenant: TenantId,
+        timeline: TimelineId,
+        base_lsn: Lsn,
+        end_lsn: Lsn,
+        major: PgMajor,
+    },
+    ImportWal {
+        tenant: TenantId,
+        timeline: TimelineId,
+        start_lsn: Lsn,
+        end_lsn: Lsn,
+    },
+    Show {
+        tenant: TenantId,
+    },
+    GetLastRecordRlsn {
+        tenant: TenantId,
+        timeline: TimelineId,
+    },
+    GetCheckpoint {
+        tenant: TenantId,
+        timeline: TimelineId,
+    },
     Set,
 }
 
@@ -39,6 +79,15 @@ where
 {
     text.parse().map_err(|cause: T::Err| CommandError::Value {
         what,
+        text: text.to_owned(),
+        cause: cause.to_string(),
+    })
+}
+
+fn parse_major(text: &str) -> Result<PgMajor, CommandError> {
+    let number: u32 = parse("pg_version", text)?;
+    PgMajor::try_from(number).map_err(|cause| CommandError::Value {
+        what: "pg_version",
         text: text.to_owned(),
         cause: cause.to_string(),
     })
@@ -74,6 +123,14 @@ impl Command {
         }
         if let Some(rest) = text.strip_prefix("lease lsn ") {
             return Self::parse_lease(&rest.split_ascii_whitespace().collect::<Vec<_>>());
+        }
+        if let Some(rest) = text.strip_prefix("import basebackup ") {
+            return Self::parse_import_basebackup(
+                &rest.split_ascii_whitespace().collect::<Vec<_>>(),
+            );
+        }
+        if let Some(rest) = text.strip_prefix("import wal ") {
+            return Self::parse_import_wal(&rest.split_ascii_whitespace().collect::<Vec<_>>());
         }
         let mut words = text.split_ascii_whitespace();
         let verb = words.next().unwrap_or_default();
@@ -134,12 +191,39 @@ impl Command {
         }
     }
 
+    fn parse_import_basebackup(parameters: &[&str]) -> Result<Self, CommandError> {
+        let [tenant, timeline, base_lsn, end_lsn, version] = parameters else {
+            return Err(CommandError::ParameterCount("import basebackup"));
+        };
+        Ok(Command::ImportBasebackup {
+            tenant: parse("tenant id", tenant)?,
+            timeline: parse("timeline id", timeline)?,
+            base_lsn: parse("Lsn", base_lsn)?,
+            end_lsn: parse("Lsn", end_lsn)?,
+            major: parse_major(version)?,
+        })
+    }
+
+    fn parse_import_wal(parameters: &[&str]) -> Result<Self, CommandError> {
+        let [tenant, timeline, start_lsn, end_lsn] = parameters else {
+            return Err(CommandError::ParameterCount("import wal"));
+        };
+        Ok(Command::ImportWal {
+            tenant: parse("tenant id", tenant)?,
+            timeline: parse("timeline id", timeline)?,
+            start_lsn: parse("Lsn", start_lsn)?,
+            end_lsn: parse("Lsn", end_lsn)?,
+        })
+    }
+
     /// The tenant that the client must have access to; `None` for commands that need no access.
     pub(super) fn tenant(&self) -> Option<TenantId> {
         match self {
             Command::Pagestream { tenant, .. }
             | Command::Basebackup { tenant, .. }
             | Command::Fullbackup { tenant, .. }
+            | Command::ImportBasebackup { tenant, .. }
+            | Command::ImportWal { tenant, .. }
             | Command::Show { tenant }
             | Command::GetLastRecordRlsn { tenant, .. }
             | Command::GetCheckpoint { tenant, .. } => Some(*tenant),
@@ -156,6 +240,8 @@ impl Command {
             Command::Basebackup { .. } => Some("Basebackup"),
             Command::Fullbackup { .. } => Some("Fullbackup"),
             Command::LeaseLsn { .. } => Some("LeaseLsn"),
+            Command::ImportBasebackup { .. } => Some("ImportBasebackup"),
+            Command::ImportWal { .. } => Some("ImportWal"),
             Command::Show { .. } => Some("Show"),
             Command::GetLastRecordRlsn { .. } => Some("GetLastRecordRlsn"),
             Command::GetCheckpoint { .. } => Some("GetCheckpoint"),

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use utils::{Lsn, TenantId, TimelineId};
 
 use crate::basebackup::BackupReader;
+use crate::ingest::import::tarball::TarChunks;
 
 /// Which shard of a tenant is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,17 @@ pub struct TenantSettings {
     pub pitr_interval: Duration,
 }
 
+/// Why a backup could not be imported.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ImportFailure {
+    /// The tenant or timeline cannot be had.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The backup is not what it should be, or cannot be stored.
+    #[error("{0}")]
+    Import(String),
+}
+
 /// Everything attached to this node.
 pub trait TimelineDirectory: Send + Sync + 'static {
     /// What it finds.
@@ -148,4 +160,21 @@ pub trait TimelineDirectory: Send + Sync + 'static {
         &self,
         tenant: TenantId,
     ) -> impl Future<Output = Result<TenantSettings, LookupError>> + Send;
+
+    /// Creates a timeline from the archive of a data directory.
+    fn import_basebackup(
+        &self,
+        id: (TenantId, TimelineId),
+        base_lsn: Lsn,
+        major: PgMajor,
+        tar: TarChunks,
+    ) -> impl Future<Output = Result<(), ImportFailure>> + Send;
+
+    /// Adds archived WAL to a timeline that ends where it starts.
+    fn import_wal(
+        &self,
+        id: (TenantId, TimelineId),
+        range: (Lsn, Lsn),
+        tar: TarChunks,
+    ) -> impl Future<Output = Result<(), ImportFailure>> + Send;
 }

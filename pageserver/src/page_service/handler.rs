@@ -122,6 +122,13 @@ impl<D: TimelineDirectory> PageServiceHandler<D> {
             Command::LeaseLsn { shard, timeline, lsn } => {
                 self.handle_lease_lsn(pgb, shard, timeline, lsn).await?;
             }
+            Command::ImportBasebackup { tenant, timeline, base_lsn, end_lsn, major } => {
+                let range = (base_lsn, end_lsn);
+                self.handle_import_basebackup(pgb, (tenant, timeline), range, major).await?;
+            }
+            Command::ImportWal { tenant, timeline, start_lsn, end_lsn } => {
+                self.handle_import_wal(pgb, (tenant, timeline), (start_lsn, end_lsn)).await?;
+            }
             Command::Show { tenant } => self.handle_show(pgb, tenant).await?,
             Command::GetLastRecordRlsn { tenant, timeline } => {
                 self.handle_last_record(pgb, tenant, timeline).await?;

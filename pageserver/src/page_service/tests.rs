@@ -20,10 +20,11 @@ use utils::gate::{Gate, GateGuard};
 use utils::{Lsn, TenantId, TimelineId};
 
 use super::{
-    LastRecord, LeaseError, LookupError, PageService, PageServiceConfig, ServedTimeline,
-    ShardSelector, TenantSettings, TimelineDirectory, WaitError,
+    ImportFailure, LastRecord, LeaseError, LookupError, PageService, PageServiceConfig,
+    ServedTimeline, ShardSelector, TenantSettings, TimelineDirectory, WaitError,
 };
 use crate::basebackup::BackupReader;
+use crate::ingest::import::tarball::TarChunks;
 use crate::keymap::memory::MemoryStore;
 use crate::keymap::{DatadirModification, KeyReadError, KeyReader, KeyStore, RelSizeCache};
 
@@ -154,6 +155,35 @@ impl TimelineDirectory for TestDirectory {
 
     async fn settings(&self, _: TenantId) -> Result<TenantSettings, LookupError> {
         Ok(TenantSettings { gc_horizon: 64, ..TenantSettings::default() })
+    }
+
+    /// Counts the bytes that arrive, and accepts as many as the LSN says.
+    async fn import_basebackup(
+        &self,
+        _: (TenantId, TimelineId),
+        base_lsn: Lsn,
+        _: PgMajor,
+        mut tar: TarChunks,
+    ) -> Result<(), ImportFailure> {
+        let mut received = 0;
+        while let Some(chunk) = tar.recv().await {
+            let chunk = chunk.map_err(|error| ImportFailure::Import(error.to_string()))?;
+            received += chunk.len() as u64;
+        }
+        match received == base_lsn.0 {
+            true => Ok(()),
+            false => Err(ImportFailure::Import(format!("received {received} bytes"))),
+        }
+    }
+
+    /// Gives up at once.
+    async fn import_wal(
+        &self,
+        _: (TenantId, TimelineId),
+        _: (Lsn, Lsn),
+        _: TarChunks,
+    ) -> Result<(), ImportFailure> {
+        Err(ImportFailure::Import("no WAL wanted".to_owned()))
     }
 }
 

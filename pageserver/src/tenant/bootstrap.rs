@@ -64,9 +64,20 @@ pub enum BootstrapError {
 }
 
 /// Removes what a failed creation leaves behind.
-struct UninitGuard {
+pub(super) struct UninitGuard {
     directory: Utf8PathBuf,
     armed: bool,
+}
+
+impl UninitGuard {
+    pub(super) fn new(directory: Utf8PathBuf) -> Self {
+        UninitGuard { directory, armed: true }
+    }
+
+    /// The creation has succeeded.
+    pub(super) fn disarm(&mut self) {
+        self.armed = false;
+    }
 }
 
 impl Drop for UninitGuard {
@@ -90,7 +101,7 @@ impl Tenant {
         let id = request.new_timeline_id;
         let cluster = self.make_cluster(request, major).await?;
         let directory = self.conf.timeline_path(&self.tenant_shard_id, &id);
-        let mut uninit = UninitGuard { directory, armed: true };
+        let mut uninit = UninitGuard::new(directory);
         let timeline = self.import_cluster(id, cluster.path(), major).await?;
         // Not visible before its index is stored: a client that sees it may rely on it. Nobody
         // else knows the timeline, so nobody else would stop it.
@@ -102,7 +113,7 @@ impl Tenant {
             timeline.shutdown(ShutdownMode::Hard).await;
             return Err(error.into());
         }
-        uninit.armed = false;
+        uninit.disarm();
         guard.publish(&timeline);
         Ok(timeline)
     }
@@ -158,6 +169,22 @@ impl Tenant {
         Ok(outcome?)
     }
 
+    /// Copies the archive of a timeline's cluster to where the timeline's deletion spares it.
+    pub async fn preserve_initdb_archive(
+        &self,
+        timeline: TimelineId,
+    ) -> Result<(), RemoteStorageError> {
+        let tenant = &self.tenant_shard_id.tenant_id;
+        let path = |text| {
+            let bad = |error: RemotePathError| RemoteStorageError::BadInput(error.to_string());
+            RemotePath::new(text).map_err(bad)
+        };
+        let from = path(remote_initdb_archive_path(tenant, &timeline))?;
+        let to = path(remote_initdb_preserved_path(tenant, &timeline))?;
+        let copy = || self.resources.remote.storage.copy(&from, &to, &self.cancel);
+        self.retried("preserve initdb archive", copy).await
+    }
+
     /// Takes the cluster of another timeline, or the same cluster again on another shard.
     async fn restore_archive(
         &self,
@@ -207,6 +234,21 @@ impl Tenant {
         major: PgMajor,
     ) -> Result<Arc<Timeline>, BootstrapError> {
         let lsn = import::datadir_lsn(cluster.as_std_path())?;
+        let timeline = self.empty_root(id, lsn, major)?;
+        let filled = self.fill(&timeline, cluster, lsn).await;
+        if filled.is_err() {
+            timeline.shutdown(ShutdownMode::Hard).await;
+        }
+        filled.map(|()| timeline)
+    }
+
+    /// A timeline without an ancestor, at `lsn`, with nothing in it. Nobody knows it yet.
+    pub(super) fn empty_root(
+        self: &Arc<Self>,
+        id: TimelineId,
+        lsn: Lsn,
+        major: PgMajor,
+    ) -> Result<Arc<Timeline>, BootstrapError> {
         let metadata = TimelineMetadata {
             disk_consistent_lsn: Lsn(0),
             prev_record_lsn: None,
@@ -219,12 +261,7 @@ impl Tenant {
         let client = self.remote_client(id);
         client.init_for_new_timeline(&metadata);
         let params = self.timeline_params(id, metadata, None, client);
-        let timeline = Timeline::new_empty(params)?;
-        let filled = self.fill(&timeline, cluster, lsn).await;
-        if filled.is_err() {
-            timeline.shutdown(ShutdownMode::Hard).await;
-        }
-        filled.map(|()| timeline)
+        Ok(Timeline::new_empty(params)?)
     }
 
     async fn fill(

@@ -87,7 +87,7 @@ impl CreationGuard<'_> {
 }
 
 /// Either the right to create a timeline, or the timeline, which exists already.
-enum Reservation<'a> {
+pub(super) enum Reservation<'a> {
     New(CreationGuard<'a>),
     Existing(Arc<Timeline>),
 }
@@ -125,7 +125,10 @@ impl Tenant {
         Ok(timeline)
     }
 
-    fn reserve(&self, timeline: TimelineId) -> Result<Reservation<'_>, CreateTimelineError> {
+    pub(super) fn reserve(
+        &self,
+        timeline: TimelineId,
+    ) -> Result<Reservation<'_>, CreateTimelineError> {
         match self.get_timeline(timeline) {
             Ok(existing) => return Ok(Reservation::Existing(existing)),
             Err(GetTimelineError::NotFound { .. }) => {}

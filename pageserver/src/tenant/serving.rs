@@ -14,10 +14,11 @@ use utils::{Lsn, TenantId, TimelineId};
 
 use crate::basebackup::BackupReader;
 use crate::context::{DownloadBehavior, RequestContext};
+use crate::ingest::import::tarball::TarChunks;
 use crate::keymap::KeyReadError;
 use crate::page_service::{
-    LastRecord, LeaseError, LookupError, ServedTimeline, ShardSelector as WantedShard,
-    TenantSettings, TimelineDirectory, WaitError,
+    ImportFailure, LastRecord, LeaseError, LookupError, ServedTimeline,
+    ShardSelector as WantedShard, TenantSettings, TimelineDirectory, WaitError,
 };
 use crate::tasks::TaskKind;
 use crate::timeline::{TimelineKeys, WaitLsnError};
@@ -94,6 +95,35 @@ impl TimelineDirectory for TenantManager {
             pitr_interval: conf.pitr_interval,
         })
     }
+
+    async fn import_basebackup(
+        &self,
+        (tenant, timeline): (TenantId, TimelineId),
+        base_lsn: Lsn,
+        major: PgMajor,
+        tar: TarChunks,
+    ) -> Result<(), ImportFailure> {
+        let found = self.get_active_tenant(tenant, ShardSelector::Zero).await;
+        let tenant = found.map_err(LookupError::from)?;
+        let imported = tenant.import_basebackup(timeline, base_lsn, major, tar).await;
+        imported.map(drop).map_err(import_failure)
+    }
+
+    async fn import_wal(
+        &self,
+        (tenant, timeline): (TenantId, TimelineId),
+        range: (Lsn, Lsn),
+        tar: TarChunks,
+    ) -> Result<(), ImportFailure> {
+        let found = self.get_active_tenant(tenant, ShardSelector::Zero).await;
+        let tenant = found.map_err(LookupError::from)?;
+        tenant.import_wal(timeline, range, tar).await.map_err(import_failure)
+    }
+}
+
+/// An error with its causes.
+fn import_failure(error: impl std::error::Error + Send + Sync + 'static) -> ImportFailure {
+    ImportFailure::Import(format!("{:#}", anyhow::Error::new(error)))
 }
 
 impl BackupReader for TimelineKeys {

@@ -56,6 +56,41 @@ async fn an_unknown_tenant_is_only_said_to_be_not_found() {
 }
 
 #[tokio::test]
+async fn an_archive_arrives_as_copy_data() {
+    let service = Service::start().await;
+    let command =
+        format!("import basebackup {} {} 0/7 0/9 15", service.tenant, service.timeline_id);
+    let mut stream = service.connect().await.copy_in(&command).await.unwrap();
+    stream.send(b"abc").await.unwrap();
+    stream.send(b"defg").await.unwrap();
+    stream.finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_archive_is_answered_with_the_reason() {
+    let service = Service::start().await;
+    let command =
+        format!("import basebackup {} {} 0/7 0/9 15", service.tenant, service.timeline_id);
+    let mut stream = service.connect().await.copy_in(&command).await.unwrap();
+    stream.send(b"abc").await.unwrap();
+    let error = stream.finish().await.unwrap_err().to_string();
+    assert!(error.contains("error importing base backup between 0/7 and 0/9"), "{error}");
+    assert!(error.contains("received 3 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_sent_after_an_import_gave_up_is_dropped() {
+    let service = Service::start().await;
+    let command = format!("import wal {} {} 0/7 0/9", service.tenant, service.timeline_id);
+    let mut stream = service.connect().await.copy_in(&command).await.unwrap();
+    for _ in 0..100 {
+        stream.send(&[0; 10_000]).await.unwrap();
+    }
+    let error = stream.finish().await.unwrap_err().to_string();
+    assert!(error.contains("error importing WAL") && error.contains("no WAL wanted"), "{error}");
+}
+
+#[tokio::test]
 async fn an_unknown_command_is_told() {
     let service = Service::start().await;
     let mut client = service.connect().await;
