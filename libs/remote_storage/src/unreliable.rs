@@ -28,15 +28,34 @@ impl Unreliable {
     /// Counts an attempt. The counter is dropped when the operation is let through, so that a
     /// later one on the same path fails anew.
     fn attempt(&self, operation: &str, path: &str) -> Result<(), RemoteStorageError> {
-        let name = format!("{operation} {path}");
+        self.attempt_all(operation, [path])
+    }
+
+    /// The same for an operation on several paths. It fails as a whole, so its counters move, and
+    /// are dropped, together: otherwise paths of different counts would fail in turns for ever.
+    fn attempt_all<'a>(
+        &self,
+        operation: &str,
+        paths: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), RemoteStorageError> {
+        let names: Vec<String> =
+            paths.into_iter().map(|path| format!("{operation} {path}")).collect();
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = attempts.entry(name.clone()).or_insert(0);
-        if *count >= self.failures {
-            attempts.remove(&name);
-            return Ok(());
+        let mut failed = None;
+        for name in &names {
+            let count = attempts.entry(name.clone()).or_insert(0);
+            if *count < self.failures {
+                *count += 1;
+                failed.get_or_insert(name);
+            }
         }
-        *count += 1;
-        Err(RemoteStorageError::Simulated(name))
+        if let Some(name) = failed {
+            return Err(RemoteStorageError::Simulated(name.clone()));
+        }
+        for name in &names {
+            attempts.remove(name);
+        }
+        Ok(())
     }
 }
 
@@ -86,9 +105,7 @@ impl RemoteStorage for Unreliable {
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<(), RemoteStorageError>> {
         Box::pin(async move {
-            for path in paths {
-                self.attempt("Delete", path.as_str())?;
-            }
+            self.attempt_all("Delete", paths.iter().map(RemotePath::as_str))?;
             self.inner.delete_objects(paths, cancel).await
         })
     }

@@ -16,3 +16,18 @@ async fn an_operation_succeeds_after_the_configured_failures() {
     }
     store.upload_bytes(Bytes::from("x"), &path, &cancel).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_deletion_of_many_objects_fails_as_often_as_one_of_a_single_object() {
+    let test = local_fs();
+    let store = test.storage.with_simulated_failures(2);
+    let path = |text| RemotePath::new(text).unwrap();
+    let cancel = CancellationToken::new();
+    // One of them has failed before.
+    assert!(store.delete(&path("b"), &cancel).await.is_err());
+    let all = [path("a"), path("b"), path("c")];
+    for _ in 0..2 {
+        assert!(store.delete_objects(&all, &cancel).await.is_err());
+    }
+    store.delete_objects(&all, &cancel).await.unwrap();
+}
