@@ -12,6 +12,7 @@ mod location;
 mod node;
 mod secondary;
 mod tenant;
+mod time_travel;
 mod timeline;
 mod timeline_ops;
 
@@ -76,6 +77,7 @@ fn tenant_routes() -> Router<Arc<State>> {
         .route(tenant, get(tenant::get).delete(tenant::delete))
         .route(&format!("{tenant}/config"), get(tenant::config))
         .route(&format!("{tenant}/location_config"), put(location::put))
+        .route(&format!("{tenant}/time_travel_remote_storage"), put(time_travel::recover))
         .route(&format!("{tenant}/break"), put(tenant::set_broken))
         .route(&format!("{tenant}/heatmap_upload"), post(secondary::heatmap_upload))
         .route(&format!("{tenant}/secondary/status"), get(secondary::status))

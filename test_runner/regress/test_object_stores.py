@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import time
+from datetime import datetime, timezone
 
-from fixtures.common import wait_until
+import pytest
+from fixtures.common import PortDistributor, wait_until
 from fixtures.ledger import Ledger
 from fixtures.neon_fixtures import NeonEnvBuilder, table_digests
-from fixtures.remote_storage import S3Store, Store, check_that_indexed_objects_exist
+from fixtures.pageserver_http import ApiException
+from fixtures.remote_storage import MotoServer, S3Store, Store, check_that_indexed_objects_exist
 
 
 def test_a_cluster_lives_in_its_bucket(
@@ -123,3 +127,45 @@ def test_a_storm_of_restarts_with_failing_operations_loses_nothing(
     ):
         assert env.pageserver.log_contains(text), text
     assert check_that_indexed_objects_exist(store) > 1
+
+
+def test_a_deleted_tenant_comes_back_from_a_bucket_with_versions(
+    neon_env_builder: NeonEnvBuilder, moto_server: MotoServer, port_distributor: PortDistributor
+) -> None:
+    moto_server.client().create_bucket(Bucket="with-versions")
+    store = S3Store(moto_server, port_distributor, "time-travel", bucket="with-versions")
+    store.keep_versions()
+    neon_env_builder.store = store
+    env = neon_env_builder.init_start()
+    tenant, http = env.initial_tenant, env.pageserver.http()
+    endpoint = env.endpoint()
+    endpoint.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 10000) n")
+    digests, lsn = table_digests(endpoint), endpoint.flush_lsn()
+    endpoint.stop()
+    http.checkpoint_and_upload(tenant, env.initial_timeline, lsn)
+
+    def now() -> str:
+        """The store's clock has whole seconds: what comes next is in another one."""
+        time.sleep(2)
+        text = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        time.sleep(2)
+        return text
+
+    travel_to = now()
+    with pytest.raises(ApiException, match="already attached"):
+        http.time_travel(tenant, travel_to, now())
+    http.call("DELETE", f"/v1/tenant/{tenant}")
+
+    def deleted() -> None:
+        assert not store.keys()
+        with pytest.raises(ApiException):
+            http.tenant_status(tenant)
+
+    wait_until(deleted)
+    done_if_after = now()
+    for _ in range(2):
+        http.time_travel(tenant, travel_to, done_if_after)
+    assert check_that_indexed_objects_exist(store) > 0
+    http.location_config(tenant, {"mode": "AttachedSingle", "generation": 2, "tenant_conf": {}})
+    endpoint.start()
+    assert table_digests(endpoint) == digests

@@ -3,6 +3,7 @@
 
 mod locations;
 mod resolve;
+mod time_travel;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::secondary::SecondaryTenant;
 
 pub use locations::UpsertLocationError;
 pub use resolve::{GetActiveTimelineError, ShardSelector};
+pub use time_travel::TimeTravelError;
 
 /// One entry of the map.
 pub type TenantSlot = Slot<Location>;
