@@ -17,8 +17,8 @@ pub mod acceptor;
 pub mod control_file;
 pub mod messages;
 pub mod proposer;
-#[cfg(test)]
-mod simulation;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod state;
 pub mod storage;
 pub mod term_history;

@@ -6,7 +6,8 @@ use utils::Lsn;
 
 use super::compute::{Compute, Database};
 use super::network::NetworkOptions;
-use super::records::DATABASE_START;
+use super::platform::Platform;
+use super::safekeeper::SimulatedAcceptor;
 use super::schedule::Disturbance;
 use super::world::{Happening, World};
 use crate::proposer::{Election, Event};
@@ -16,16 +17,16 @@ const SETTLE_LIMIT_MS: u64 = 60_000;
 
 /// One endpoint's succession of proposers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Chain {
+pub struct Chain {
     /// The running proposer, if any.
-    pub(super) compute: Option<usize>,
+    pub compute: Option<usize>,
     /// The position the last sync agreed on.
-    pub(super) synced_lsn: Option<Lsn>,
+    pub synced_lsn: Option<Lsn>,
 }
 
-impl World {
+impl<P: Platform> World<P> {
     /// Starts a new chain with a sync.
-    pub(super) fn start_chain(&mut self) -> usize {
+    pub fn start_chain(&mut self) -> usize {
         self.chains.push(Chain::default());
         let chain = self.chains.len() - 1;
         self.start_sync(chain);
@@ -33,7 +34,7 @@ impl World {
     }
 
     /// Runs one sync of the first chain to its end.
-    pub(super) fn start_sync_and_wait(&mut self) {
+    pub fn start_sync_and_wait(&mut self) {
         match self.chains.is_empty() {
             true => drop(self.start_chain()),
             false => self.start_sync(0),
@@ -44,7 +45,7 @@ impl World {
         }
     }
 
-    pub(super) fn start_sync(&mut self, chain: usize) {
+    pub fn start_sync(&mut self, chain: usize) {
         if self.chains[chain].compute.is_none() {
             self.chains[chain].synced_lsn = None;
             self.start_compute(chain, None);
@@ -52,7 +53,7 @@ impl World {
     }
 
     /// Starts a database at a position.
-    pub(super) fn launch(&mut self, chain: usize, redo_start_lsn: Lsn) {
+    pub fn launch(&mut self, chain: usize, redo_start_lsn: Lsn) {
         self.start_compute(chain, Some(Database::new(redo_start_lsn)));
     }
 
@@ -73,7 +74,7 @@ impl World {
         }
     }
 
-    pub(super) fn elected(&mut self, compute: usize, election: Election) {
+    pub fn elected(&mut self, compute: usize, election: Election) {
         self.oracle.elected(&election);
         let epoch_start_lsn = election.epoch_start_lsn;
         let running = &mut self.computes[compute];
@@ -90,27 +91,27 @@ impl World {
     fn write_records(&mut self, compute: usize) {
         let running = &mut self.computes[compute];
         if let (Some(database), Some(_)) = (&mut running.database, &running.election) {
-            database.write(&mut running.pending_records, &mut self.rng);
+            database.write::<P>(&mut running.pending_records, &mut self.rng);
             let end_lsn = database.end_lsn();
             self.at(self.now_ms, Happening::WalWritten { compute, end_lsn });
         }
     }
 
-    pub(super) fn synced(&mut self, compute: usize, lsn: Lsn) {
+    pub fn synced(&mut self, compute: usize, lsn: Lsn) {
         self.stop_compute(compute);
         let chain = self.computes[compute].chain;
         self.chains[chain].synced_lsn = Some(lsn);
         self.after(0, Happening::Launch { chain, lsn });
     }
 
-    pub(super) fn launch_after_sync(&mut self, chain: usize, lsn: Lsn) {
+    pub fn launch_after_sync(&mut self, chain: usize, lsn: Lsn) {
         let allowed = self.launches && (chain == 0 || self.rivals_allowed);
         if self.chains[chain].compute.is_none() && allowed {
-            self.launch(chain, if lsn.is_valid() { lsn } else { DATABASE_START });
+            self.launch(chain, if lsn.is_valid() { lsn } else { P::START });
         }
     }
 
-    pub(super) fn compute_failed(&mut self, compute: usize) {
+    pub fn compute_failed(&mut self, compute: usize) {
         self.stop_compute(compute);
         let chain = self.computes[compute].chain;
         if chain == 0 {
@@ -119,7 +120,7 @@ impl World {
         }
     }
 
-    pub(super) fn disturb(&mut self, disturbance: Disturbance) {
+    pub fn disturb(&mut self, disturbance: Disturbance) {
         match disturbance {
             Disturbance::Write(records) => {
                 for compute in 0..self.computes.len() {
@@ -132,6 +133,11 @@ impl World {
             Disturbance::CrashSafekeeper(index) => self.crash_safekeeper(index),
             Disturbance::CrashSafekeeperDuringWork(index, operations) => {
                 self.safekeepers[index].disk.fail_after(operations);
+            }
+            Disturbance::FailSync(index) => {
+                if self.safekeepers[index].acceptor.is_some() {
+                    self.safekeepers[index].disk.fail_next_sync();
+                }
             }
             Disturbance::CrashCompute => {
                 if let Some(compute) = self.chains[0].compute {
@@ -170,7 +176,7 @@ impl World {
 
     /// Ends all trouble, then requires that the first chain commits new WAL and
     /// that all safekeepers come to hold it.
-    pub(super) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.network.options = NetworkOptions::reliable();
         self.network.cut_off_until_ms.fill(0);
         for compute in 0..self.computes.len() {
@@ -184,6 +190,7 @@ impl World {
         let mut written = None;
         loop {
             self.run_until(self.now_ms + 200);
+            self.restart_poisoned();
             assert!(self.now_ms < deadline_ms, "no progress although all trouble has ended");
             let Some(compute) = self.chains[0].compute else { continue };
             if self.computes[compute].election.is_none()
@@ -200,12 +207,21 @@ impl World {
         }
     }
 
+    /// What an operator does about a disk that failed to sync.
+    fn restart_poisoned(&mut self) {
+        for index in 0..self.safekeepers.len() {
+            if self.safekeepers[index].disk.needs_restart() {
+                self.crash_safekeeper(index);
+            }
+        }
+    }
+
     fn is_settled(&self, compute: usize) -> bool {
         let Some(database) = &self.computes[compute].database else { return false };
         let end_lsn = database.end_lsn();
         let term = self.computes[compute].proposer.status().term;
         // A stale tail can end at the same position by chance.
-        let flushed = |acceptor: &super::safekeeper::SimulatedAcceptor| {
+        let flushed = |acceptor: &SimulatedAcceptor<P>| {
             acceptor.last_log_term() == term && acceptor.flush_lsn() == end_lsn
         };
         let everywhere = self

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use utils::Lsn;
 
-use super::records::record;
+use super::platform::Platform;
 use super::safekeeper::{PG_VERSION, TENANT, TIMELINE, WAL_SEG_SIZE};
 use crate::messages::{AppendRequestHeader, ProposerUuid};
 use crate::proposer::{Election, Mode, Proposer, ProposerConfig};
@@ -15,61 +15,66 @@ use crate::term_history::Term;
 
 /// The local WAL of a database; outlives its proposer.
 #[derive(Clone, Debug)]
-pub(super) struct Database {
-    /// Where the database was started from a basebackup.
-    pub(super) redo_start_lsn: Lsn,
+pub struct Database {
+    /// Where the database was started from a basebackup: past a page header.
+    pub redo_start_lsn: Lsn,
+    /// Where its WAL begins, with that page header if there is one.
+    pub start_lsn: Lsn,
     /// WAL from there on.
-    pub(super) wal: Vec<u8>,
+    pub wal: Vec<u8>,
     /// The term stored beside the data directory.
-    pub(super) last_elected_term: Term,
+    pub last_elected_term: Term,
 }
 
 impl Database {
-    pub(super) fn new(redo_start_lsn: Lsn) -> Self {
-        Self { redo_start_lsn, wal: Vec::new(), last_elected_term: crate::INVALID_TERM }
+    /// One that goes on where the WAL ends.
+    pub fn new(start_lsn: Lsn) -> Self {
+        let redo_start_lsn = start_lsn.normalize(u64::from(WAL_SEG_SIZE));
+        Self { redo_start_lsn, start_lsn, wal: Vec::new(), last_elected_term: crate::INVALID_TERM }
     }
 
-    pub(super) fn end_lsn(&self) -> Lsn {
-        self.redo_start_lsn + self.wal.len() as u64
+    pub fn end_lsn(&self) -> Lsn {
+        self.start_lsn + self.wal.len() as u64
     }
 
     /// Writes as many records as are pending.
-    pub(super) fn write(&mut self, pending_records: &mut u32, rng: &mut StdRng) {
+    pub fn write<P: Platform>(&mut self, pending_records: &mut u32, rng: &mut StdRng) {
         for _ in 0..std::mem::take(pending_records) {
-            self.wal.extend(record(rng.random(), rng.random_range(1..8)));
+            let record = P::record(self.end_lsn(), rng.random(), rng.random_range(1..8));
+            self.wal.extend(record);
         }
     }
 
     /// The bytes `[begin, end)`, if the database has them.
-    pub(super) fn read(&self, begin: Lsn, end: Lsn) -> Option<&[u8]> {
-        let begin = begin.checked_sub(self.redo_start_lsn)? as usize;
-        let end = end.checked_sub(self.redo_start_lsn)? as usize;
+    pub fn read(&self, begin: Lsn, end: Lsn) -> Option<&[u8]> {
+        let begin = begin.checked_sub(self.start_lsn)? as usize;
+        let end = end.checked_sub(self.start_lsn)? as usize;
         self.wal.get(begin..end)
     }
 }
 
 /// One run of a proposer.
 #[derive(Debug)]
-pub(super) struct Compute {
-    pub(super) proposer: Proposer,
+pub struct Compute {
+    pub proposer: Proposer,
     /// Which chain of computes it belongs to.
-    pub(super) chain: usize,
+    pub chain: usize,
     /// `None` in sync mode.
-    pub(super) database: Option<Database>,
-    pub(super) election: Option<Election>,
+    pub database: Option<Database>,
+    pub election: Option<Election>,
     /// Records to write once elected.
-    pub(super) pending_records: u32,
-    pub(super) running: bool,
+    pub pending_records: u32,
+    pub running: bool,
     /// First position the proposer may ask for locally.
-    pub(super) window_start_lsn: Lsn,
+    pub window_start_lsn: Lsn,
     /// For leaving out the rule about the term's start: what each safekeeper
     /// flushed, and what would be taken for committed.
-    pub(super) counted_lsns: BTreeMap<usize, Lsn>,
-    pub(super) miscounted_lsn: Lsn,
+    pub counted_lsns: BTreeMap<usize, Lsn>,
+    pub miscounted_lsn: Lsn,
 }
 
 impl Compute {
-    pub(super) fn new(
+    pub fn new(
         chain: usize,
         number: usize,
         database: Option<Database>,
@@ -108,7 +113,7 @@ impl Compute {
 }
 
 /// The payload of an AppendRequest.
-pub(super) fn append_payload(header: &AppendRequestHeader, wal: &[u8]) -> Bytes {
+pub fn append_payload(header: &AppendRequestHeader, wal: &[u8]) -> Bytes {
     assert_eq!(wal.len() as u64, header.wal_bytes());
     let mut payload = BytesMut::with_capacity(72 + wal.len());
     header.encode(&mut payload);

@@ -9,7 +9,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use utils::Lsn;
 
-use super::records::{DATABASE_START, Decoded, decode};
+use super::platform::Platform;
+use super::records::{DATABASE_START, Decoded, decode, record};
 use crate::control_file::{ControlFile, ServerInfo};
 use crate::storage::{ControlStore, StorageError, WalStorage};
 
@@ -18,7 +19,7 @@ const SECTOR_BYTES: usize = 64;
 
 /// A deliberate fault of the disk, for testing that the simulation notices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum DiskFault {
+pub enum DiskFault {
     #[default]
     None,
     /// Flushing claims success and does nothing.
@@ -30,7 +31,7 @@ pub(crate) enum DiskFault {
 
 /// The platter and the page cache above it. Clones share the same disk.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk(Rc<RefCell<Content>>);
+pub struct Disk(Rc<RefCell<Content>>);
 
 #[derive(Debug)]
 struct Content {
@@ -43,15 +44,19 @@ struct Content {
     rng: StdRng,
     /// Power fails at this many operations from now.
     operations_left: Option<u32>,
+    /// The next sync fails.
+    sync_fails: bool,
+    /// A sync failed.
+    poisoned: bool,
 }
 
 /// Power failed during the operation.
 #[derive(Debug, thiserror::Error)]
 #[error("power failure")]
-pub(crate) struct PowerFailure;
+pub struct PowerFailure;
 
 impl Disk {
-    pub(crate) fn new(seed: u64, fault: DiskFault) -> Self {
+    pub fn new(seed: u64, fault: DiskFault) -> Self {
         Self(Rc::new(RefCell::new(Content {
             control: None,
             durable: Vec::new(),
@@ -60,18 +65,22 @@ impl Disk {
             fault,
             rng: StdRng::seed_from_u64(seed),
             operations_left: None,
+            sync_fails: false,
+            poisoned: false,
         })))
     }
 
     /// Lets power fail during the `operations`-th operation from now.
-    pub(crate) fn fail_after(&self, operations: u32) {
+    pub fn fail_after(&self, operations: u32) {
         self.0.borrow_mut().operations_left = Some(operations);
     }
 
     /// Power is gone: unsynced sectors survive or vanish at random.
-    pub(crate) fn power_failure(&self) {
+    pub fn power_failure(&self) {
         let content = &mut *self.0.borrow_mut();
         content.operations_left = None;
+        content.sync_fails = false;
+        content.poisoned = false;
         let survival = [0.0, 0.5, 1.0][content.rng.random_range(0..3)];
         for range in std::mem::take(&mut content.dirty) {
             content.write_back(range, survival);
@@ -80,32 +89,19 @@ impl Disk {
     }
 
     /// The stored control file.
-    pub(crate) fn control_file(&self) -> Option<ControlFile> {
+    pub fn control_file(&self) -> Option<ControlFile> {
         let content = self.0.borrow();
         content.control.as_ref().map(|file| ControlFile::decode(file).expect("own file is valid"))
     }
 
     /// WAL as the running safekeeper sees it; zeros where nothing was written.
-    pub(crate) fn read(&self, range: Range<Lsn>) -> Vec<u8> {
+    pub fn read(&self, range: Range<Lsn>) -> Vec<u8> {
         copy_range(&self.0.borrow().cached, range)
     }
 
     /// WAL as it would be found after a power failure that loses everything unsynced.
-    pub(crate) fn read_durable(&self, range: Range<Lsn>) -> Vec<u8> {
+    pub fn read_durable(&self, range: Range<Lsn>) -> Vec<u8> {
         copy_range(&self.0.borrow().durable, range)
-    }
-
-    /// Whether the platter begins with `wal`.
-    pub(crate) fn durable_starts_with(&self, wal: &[u8]) -> bool {
-        self.0.borrow().durable.starts_with(wal)
-    }
-
-    /// Whether platter and cache agree about `range`.
-    pub(crate) fn is_synced(&self, range: Range<Lsn>) -> bool {
-        let content = self.0.borrow();
-        let range = offset(range.start)..offset(range.end);
-        let durable = content.durable.get(range.clone());
-        durable.is_some() && durable == content.cached.get(range)
     }
 
     /// One step of an operation; power may fail at it.
@@ -131,13 +127,18 @@ impl Disk {
         content.dirty.push(range);
     }
 
-    fn sync(&self) {
+    fn sync(&self) -> Result<(), StorageError> {
         let content = &mut *self.0.borrow_mut();
+        if content.poisoned || std::mem::take(&mut content.sync_fails) {
+            content.poisoned = true;
+            return Err("failed sync".into());
+        }
         if content.fault != DiskFault::IgnoresFlush {
             for range in std::mem::take(&mut content.dirty) {
                 content.write_back(range, 1.0);
             }
         }
+        Ok(())
     }
 
     fn zero_from(&self, end: Lsn) {
@@ -180,6 +181,71 @@ fn copy_range(image: &[u8], range: Range<Lsn>) -> Vec<u8> {
     bytes
 }
 
+impl Platform for Disk {
+    const START: Lsn = DATABASE_START;
+    type Wal = SimulatedWal;
+    type Control = Disk;
+
+    fn new(seed: u64, fault: DiskFault) -> Self {
+        Disk::new(seed, fault)
+    }
+
+    fn record(_: Lsn, fill: u64, words: usize) -> Vec<u8> {
+        record(fill, words)
+    }
+
+    fn fail_after(&self, operations: u32) {
+        Disk::fail_after(self, operations);
+    }
+
+    fn fail_next_sync(&self) {
+        self.0.borrow_mut().sync_fails = true;
+    }
+
+    fn has_failed(&self) -> bool {
+        self.0.borrow().operations_left == Some(0)
+    }
+
+    fn needs_restart(&self) -> bool {
+        self.0.borrow().poisoned
+    }
+
+    fn power_failure(&self) {
+        Disk::power_failure(self);
+    }
+
+    fn control_file(&self) -> Option<ControlFile> {
+        Disk::control_file(self)
+    }
+
+    fn control_store(&self) -> Disk {
+        self.clone()
+    }
+
+    fn open_wal(&self, file: &ControlFile) -> SimulatedWal {
+        SimulatedWal::open(self.clone(), file)
+    }
+
+    fn read(&self, range: Range<Lsn>) -> Vec<u8> {
+        Disk::read(self, range)
+    }
+
+    fn read_durable(&self, range: Range<Lsn>) -> Vec<u8> {
+        Disk::read_durable(self, range)
+    }
+
+    fn durable_starts_with(&self, wal: &[u8]) -> bool {
+        self.0.borrow().durable.starts_with(wal)
+    }
+
+    fn is_synced(&self, range: Range<Lsn>) -> bool {
+        let content = self.0.borrow();
+        let range = offset(range.start)..offset(range.end);
+        let durable = content.durable.get(range.clone());
+        durable.is_some() && durable == content.cached.get(range)
+    }
+}
+
 impl ControlStore for Disk {
     fn persist(&mut self, state: &ControlFile) -> Result<(), StorageError> {
         self.step()?;
@@ -190,7 +256,7 @@ impl ControlStore for Disk {
 
 /// One opening of the WAL on a disk.
 #[derive(Debug)]
-pub(crate) struct SimulatedWal {
+pub struct SimulatedWal {
     disk: Disk,
     write_lsn: Lsn,
     write_record_lsn: Lsn,
@@ -201,14 +267,14 @@ pub(crate) struct SimulatedWal {
 
 impl SimulatedWal {
     /// Finds the end of the log, scanning from the persistent commit position.
-    pub(crate) fn open(disk: Disk, state: &ControlFile) -> Self {
+    pub fn open(disk: Disk, state: &ControlFile) -> Self {
         let mut end = state.commit_lsn;
         if end.is_valid() {
             let image = disk.0.borrow().cached.clone();
             while let Decoded::Record(length) = decode(image.get(offset(end)..).unwrap_or(&[])) {
                 end = end + length as u64;
             }
-            disk.sync();
+            disk.sync().expect("no failure is planned");
         }
         Self {
             disk,
@@ -275,7 +341,7 @@ impl WalStorage for SimulatedWal {
         self.disk.zero_from(end);
         self.disk.step()?;
         if self.disk.syncs_truncation() {
-            self.disk.sync();
+            self.disk.sync()?;
         }
         self.disk.step()?;
         self.dirty_tail = false;
@@ -290,7 +356,7 @@ impl WalStorage for SimulatedWal {
             return Ok(());
         }
         self.disk.step()?;
-        self.disk.sync();
+        self.disk.sync()?;
         self.disk.step()?;
         self.flush_record_lsn = self.write_record_lsn;
         Ok(())

@@ -10,27 +10,27 @@ use crate::proposer::ConnectionId;
 
 /// One connection of one compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct LinkId {
-    pub(super) compute: usize,
-    pub(super) connection: ConnectionId,
+pub struct LinkId {
+    pub compute: usize,
+    pub connection: ConnectionId,
 }
 
 /// How the network behaves.
 #[derive(Clone, Debug)]
-pub(super) struct NetworkOptions {
+pub struct NetworkOptions {
     /// A side that hears nothing for this long takes the link for closed.
-    pub(super) keepalive_ms: u64,
-    pub(super) min_delay_ms: u64,
-    pub(super) max_delay_ms: u64,
+    pub keepalive_ms: u64,
+    pub min_delay_ms: u64,
+    pub max_delay_ms: u64,
     /// Probability that connecting is silently lost.
-    pub(super) connect_loss: f64,
+    pub connect_loss: f64,
     /// Probability that a message, and everything after it, is lost.
-    pub(super) send_loss: f64,
+    pub send_loss: f64,
 }
 
 impl NetworkOptions {
     /// Quick and without losses.
-    pub(super) fn reliable() -> Self {
+    pub fn reliable() -> Self {
         Self {
             keepalive_ms: 2000,
             min_delay_ms: 1,
@@ -41,7 +41,7 @@ impl NetworkOptions {
     }
 
     /// As bad as a seed wants it.
-    pub(super) fn random(rng: &mut StdRng) -> Self {
+    pub fn random(rng: &mut StdRng) -> Self {
         let keepalive_ms = rng.random_range(100..2000);
         // Every second network is quick: long delays leave no time for trouble.
         let bound_ms = if rng.random() { 2 * keepalive_ms } else { 50 };
@@ -60,45 +60,45 @@ impl NetworkOptions {
 
 /// One end of a link, as far as its incoming messages go.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Direction {
-    pub(super) broken: bool,
+pub struct Direction {
+    pub broken: bool,
     /// When the last message sent will have arrived.
     last_arrival_ms: u64,
     /// When the receiver last heard something.
-    pub(super) heard_ms: u64,
+    pub heard_ms: u64,
 }
 
 /// Both directions of a link.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Link {
-    pub(super) to_safekeeper: Direction,
-    pub(super) to_compute: Direction,
+pub struct Link {
+    pub to_safekeeper: Direction,
+    pub to_compute: Direction,
 }
 
 /// All links that are up, and who is cut off.
 #[derive(Debug)]
-pub(super) struct Network {
-    pub(super) options: NetworkOptions,
-    pub(super) links: BTreeMap<LinkId, Link>,
+pub struct Network {
+    pub options: NetworkOptions,
+    pub links: BTreeMap<LinkId, Link>,
     /// Per safekeeper: until when nothing reaches or leaves it.
-    pub(super) cut_off_until_ms: Vec<u64>,
+    pub cut_off_until_ms: Vec<u64>,
 }
 
 impl Network {
-    pub(super) fn new(options: NetworkOptions, safekeepers: usize) -> Self {
+    pub fn new(options: NetworkOptions, safekeepers: usize) -> Self {
         Self { options, links: BTreeMap::new(), cut_off_until_ms: vec![0; safekeepers] }
     }
 
-    pub(super) fn delay_ms(&self, rng: &mut StdRng) -> u64 {
+    pub fn delay_ms(&self, rng: &mut StdRng) -> u64 {
         rng.random_range(self.options.min_delay_ms..=self.options.max_delay_ms)
     }
 
-    pub(super) fn is_cut_off(&self, safekeeper: usize, now_ms: u64) -> bool {
+    pub fn is_cut_off(&self, safekeeper: usize, now_ms: u64) -> bool {
         self.cut_off_until_ms[safekeeper] > now_ms
     }
 
     /// When a message sent now arrives; `None`: never.
-    pub(super) fn send(
+    pub fn send(
         &mut self,
         id: LinkId,
         to_safekeeper: bool,

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use utils::Lsn;
 
 use super::compute::Compute;
-use super::disk::Disk;
-use super::records::DATABASE_START;
+use super::platform::Platform;
 use super::safekeeper::{Safekeeper, SimulatedAcceptor};
 use crate::proposer::Election;
 use crate::storage::WalStorage;
@@ -22,9 +21,10 @@ struct Seen {
 
 /// The memory of everything promised so far.
 #[derive(Debug)]
-pub(super) struct Oracle {
+pub struct Oracle {
     quorum: usize,
-    /// The committed WAL, from [`DATABASE_START`].
+    start_lsn: Lsn,
+    /// The committed WAL, from `start_lsn`.
     committed: Vec<u8>,
     /// Per term, the highest position committed in it.
     commits: BTreeMap<Term, Lsn>,
@@ -35,8 +35,9 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    pub(super) fn new(safekeepers: usize) -> Self {
+    pub fn new(safekeepers: usize, start_lsn: Lsn) -> Self {
         Self {
+            start_lsn,
             quorum: safekeepers / 2 + 1,
             committed: Vec::new(),
             commits: BTreeMap::new(),
@@ -46,17 +47,17 @@ impl Oracle {
         }
     }
 
-    pub(super) fn committed_lsn(&self) -> Lsn {
-        DATABASE_START + self.committed.len() as u64
+    pub fn committed_lsn(&self) -> Lsn {
+        self.start_lsn + self.committed.len() as u64
     }
 
     /// Whether a disk begins with what was committed.
-    pub(super) fn matches(&self, disk: &Disk) -> bool {
+    pub fn matches<P: Platform>(&self, disk: &P) -> bool {
         disk.durable_starts_with(&self.committed)
     }
 
     /// Election safety and leader completeness.
-    pub(super) fn elected(&mut self, election: &Election) {
+    pub fn elected(&mut self, election: &Election) {
         let term = election.term;
         let epoch_start = election.epoch_start_lsn;
         let other = self.elections.insert(term, epoch_start);
@@ -72,12 +73,12 @@ impl Oracle {
     }
 
     /// A proposer says that `lsn` is committed.
-    pub(super) fn committed(
+    pub fn committed<P: Platform>(
         &mut self,
         compute: &Compute,
         term: Term,
         lsn: Lsn,
-        safekeepers: &[Safekeeper],
+        safekeepers: &[Safekeeper<P>],
     ) {
         let highest = self.commits.entry(term).or_default();
         assert!(lsn >= *highest, "commit of term {term} went back from {highest} to {lsn}");
@@ -97,32 +98,36 @@ impl Oracle {
 
     /// The bytes between the old commit position and `lsn`, from the database
     /// or, below its term, from a safekeeper that acknowledged them.
-    fn newly_committed(
+    fn newly_committed<P: Platform>(
         &self,
         compute: &Compute,
         term: Term,
         lsn: Lsn,
-        safekeepers: &[Safekeeper],
+        safekeepers: &[Safekeeper<P>],
     ) -> Vec<u8> {
         let start = self.committed_lsn();
         if let Some(bytes) = compute.database.as_ref().and_then(|db| db.read(start, lsn)) {
             return bytes.to_vec();
         }
-        let holds = |safekeeper: &&Safekeeper| {
+        let follows = |safekeeper: &&Safekeeper<P>| {
             safekeeper.disk.control_file().is_some_and(|file| {
                 file.acceptor_state.term_history.0.iter().any(|entry| entry.term == term)
             })
         };
-        let holder = safekeepers.iter().filter(holds).max_by_key(|safekeeper| {
-            safekeeper.acceptor.as_ref().map_or(Lsn::INVALID, |acceptor| acceptor.flush_lsn())
-        });
-        let holder = holder.expect("a committed position was acknowledged by somebody");
-        holder.disk.read_durable(start..lsn)
+        // Followers that are still being filled have something else there, and those that
+        // acknowledged may be down by now: what most of the platters have is what was committed.
+        let followers = safekeepers.iter().filter(follows);
+        let contents: Vec<_> =
+            followers.map(|safekeeper| safekeeper.disk.read_durable(start..lsn)).collect();
+        let held_by = |bytes: &Vec<u8>| contents.iter().filter(|other| *other == bytes).count();
+        let committed = contents.iter().max_by_key(|bytes| held_by(bytes));
+        committed.expect("a committed position was acknowledged by somebody").clone()
     }
 
     /// Committed WAL is on the platters of a quorum, always.
-    fn check_durability(&self, safekeepers: &[Safekeeper]) {
-        let holds = |safekeeper: &&Safekeeper| safekeeper.disk.durable_starts_with(&self.committed);
+    fn check_durability<P: Platform>(&self, safekeepers: &[Safekeeper<P>]) {
+        let holds =
+            |safekeeper: &&Safekeeper<P>| safekeeper.disk.durable_starts_with(&self.committed);
         let holders = safekeepers.iter().filter(holds).count();
         assert!(
             holders >= self.quorum,
@@ -131,36 +136,42 @@ impl Oracle {
         );
     }
 
-    pub(super) fn restarted(&mut self, index: usize) {
+    pub fn restarted(&mut self, index: usize) {
         self.seen[index].commit_lsn = Lsn::INVALID;
     }
 
     /// Everything that concerns one safekeeper, after it did something.
-    pub(super) fn check_safekeeper(&mut self, index: usize, safekeepers: &[Safekeeper]) {
+    pub fn check_safekeeper<P: Platform>(&mut self, index: usize, safekeepers: &[Safekeeper<P>]) {
         self.check_durability(safekeepers);
         let Some(acceptor) = &safekeepers[index].acceptor else { return };
-        self.check_positions(index, acceptor);
+        self.check_positions::<P>(index, acceptor);
+        if safekeepers[index].disk.needs_restart() {
+            // Whatever it did last failed half-way, and it does nothing more until a restart.
+            return;
+        }
         let flush_lsn = acceptor.flush_lsn();
-        if flush_lsn > DATABASE_START {
+        if flush_lsn > self.start_lsn {
             let disk = &safekeepers[index].disk;
-            let whole = DATABASE_START..flush_lsn;
+            let whole = self.start_lsn..flush_lsn;
             assert!(
                 disk.is_synced(whole),
                 "safekeeper {index} says {flush_lsn} is flushed, which it is not"
             );
         }
         for other in safekeepers.iter().filter(|other| !std::ptr::eq(*other, &safekeepers[index])) {
-            if let Some(other_acceptor) = &other.acceptor {
-                let end = matching_end(acceptor, other_acceptor);
-                let equal = end <= DATABASE_START
-                    || safekeepers[index].disk.read(DATABASE_START..end)
-                        == other.disk.read(DATABASE_START..end);
+            if let Some(other_acceptor) = &other.acceptor
+                && !other.disk.needs_restart()
+            {
+                let end = matching_end::<P>(acceptor, other_acceptor);
+                let equal = end <= self.start_lsn
+                    || safekeepers[index].disk.read(self.start_lsn..end)
+                        == other.disk.read(self.start_lsn..end);
                 assert!(equal, "logs of the same history differ below {end}");
             }
         }
     }
 
-    fn check_positions(&mut self, index: usize, acceptor: &SimulatedAcceptor) {
+    fn check_positions<P: Platform>(&mut self, index: usize, acceptor: &SimulatedAcceptor<P>) {
         let term = acceptor.term();
         let memory = acceptor.state().memory;
         let seen = &mut self.seen[index];
@@ -193,7 +204,7 @@ impl Oracle {
 }
 
 /// Up to where two logs must be equal because their histories are.
-fn matching_end(left: &SimulatedAcceptor, right: &SimulatedAcceptor) -> Lsn {
+fn matching_end<P: Platform>(left: &SimulatedAcceptor<P>, right: &SimulatedAcceptor<P>) -> Lsn {
     let (left_history, right_history) = (left.term_history(), right.term_history());
     let end_of = |history: &TermHistory, index: usize, flush_lsn: Lsn| {
         history.0.get(index).map_or(flush_lsn, |entry| entry.lsn)

@@ -4,13 +4,13 @@
 use utils::Lsn;
 
 /// Where the simulated database's WAL begins: a typical position after initdb.
-pub(crate) const DATABASE_START: Lsn = Lsn(0x149F0F0);
+pub const DATABASE_START: Lsn = Lsn(0x149F0F0);
 
 /// Bytes before the payload: length and checksum.
 const HEADER_BYTES: usize = 8;
 
 /// A record whose payload is `fill` repeated; `payload_words` of 8 bytes each.
-pub(crate) fn record(fill: u64, payload_words: usize) -> Vec<u8> {
+pub fn record(fill: u64, payload_words: usize) -> Vec<u8> {
     let length = HEADER_BYTES + 8 * payload_words.max(1);
     let mut bytes = Vec::with_capacity(length);
     bytes.extend((length as u32).to_le_bytes());
@@ -25,7 +25,7 @@ pub(crate) fn record(fill: u64, payload_words: usize) -> Vec<u8> {
 
 /// What stands at the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decoded {
+pub enum Decoded {
     /// A whole record of this many bytes.
     Record(usize),
     /// The beginning of a record.
@@ -35,7 +35,7 @@ pub(crate) enum Decoded {
 }
 
 /// Looks at the first record of `bytes`.
-pub(crate) fn decode(bytes: &[u8]) -> Decoded {
+pub fn decode(bytes: &[u8]) -> Decoded {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Decoded::Incomplete };
     let length = u32::from_le_bytes(*length) as usize;
     if length <= HEADER_BYTES || !length.is_multiple_of(8) {

@@ -7,24 +7,26 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use utils::{Lsn, NodeId, TenantId, TenantTimelineId, TimelineId};
 
-use super::disk::{Disk, DiskFault, PowerFailure, SimulatedWal};
+use super::disk::DiskFault;
 use super::network::LinkId;
+use super::platform::Platform;
 use crate::acceptor::{Acceptor, AcceptorError, PeerInfo};
 use crate::control_file::{ControlFile, ServerInfo};
 use crate::messages::{AcceptorMessage, AppendRequest, AppendResponse, ProposerMessage};
 use crate::state::TimelineState;
 use crate::storage::WalStorage;
 
-pub(super) const TENANT: TenantId = TenantId::from_bytes([1; 16]);
-pub(super) const TIMELINE: TimelineId = TimelineId::from_bytes([2; 16]);
-pub(super) const WAL_SEG_SIZE: u32 = 16 << 20;
-pub(super) const PG_VERSION: u32 = 150013;
+pub const TENANT: TenantId = TenantId::from_bytes([1; 16]);
+pub const TIMELINE: TimelineId = TimelineId::from_bytes([2; 16]);
+pub const WAL_SEG_SIZE: u32 = 16 << 20;
+pub const PG_VERSION: u32 = 150013;
 
-pub(super) type SimulatedAcceptor = Acceptor<SimulatedWal, Disk>;
+/// The real acceptor over a platform's storage.
+pub type SimulatedAcceptor<P> = Acceptor<<P as Platform>::Wal, <P as Platform>::Control>;
 
 /// What becomes of a message.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub enum Reply {
     /// Nothing to say (yet).
     None,
     /// To be sent now.
@@ -39,22 +41,22 @@ pub(super) enum Reply {
 
 /// One safekeeper.
 #[derive(Debug)]
-pub(super) struct Safekeeper {
-    pub(super) disk: Disk,
+pub struct Safekeeper<P: Platform> {
+    pub disk: P,
     /// `None` while it is down.
-    pub(super) acceptor: Option<SimulatedAcceptor>,
-    pub(super) sessions: BTreeSet<LinkId>,
+    pub acceptor: Option<SimulatedAcceptor<P>>,
+    pub sessions: BTreeSet<LinkId>,
     /// Sessions with written but unacknowledged WAL.
-    pub(super) unflushed: BTreeSet<LinkId>,
+    pub unflushed: BTreeSet<LinkId>,
     node_id: NodeId,
     /// Skips the check of the term when appending.
-    pub(super) accepts_bygone_terms: bool,
+    pub accepts_bygone_terms: bool,
 }
 
-impl Safekeeper {
-    pub(super) fn new(index: usize, seed: u64, fault: DiskFault) -> Self {
+impl<P: Platform> Safekeeper<P> {
+    pub fn new(index: usize, seed: u64, fault: DiskFault) -> Self {
         let mut safekeeper = Self {
-            disk: Disk::new(seed, fault),
+            disk: P::new(seed, fault),
             acceptor: None,
             sessions: BTreeSet::new(),
             unflushed: BTreeSet::new(),
@@ -66,24 +68,25 @@ impl Safekeeper {
     }
 
     /// Loads the timeline from disk, creating it the first time.
-    pub(super) fn start(&mut self) {
-        let disk = self.disk.clone();
+    pub fn start(&mut self) {
+        let disk = &self.disk;
+        let store = disk.control_store();
         let state = match disk.control_file() {
-            Some(file) => TimelineState::loaded(disk.clone(), file),
+            Some(file) => TimelineState::loaded(store, file),
             None => {
                 let ttid = TenantTimelineId::new(TENANT, TIMELINE);
                 let server =
                     ServerInfo { pg_version: PG_VERSION, system_id: 0, wal_seg_size: WAL_SEG_SIZE };
                 let file = ControlFile::new(ttid, server, Lsn::INVALID, Lsn::INVALID);
-                TimelineState::create(disk.clone(), file).expect("no power failure is planned")
+                TimelineState::create(store, file).expect("no power failure is planned")
             }
         };
-        let wal = SimulatedWal::open(disk, &state);
+        let wal = disk.open_wal(&state);
         self.acceptor = Some(Acceptor::new(state, wal, self.node_id));
     }
 
     /// Loses everything volatile.
-    pub(super) fn crash(&mut self) {
+    pub fn crash(&mut self) {
         self.acceptor = None;
         self.sessions.clear();
         self.unflushed.clear();
@@ -91,12 +94,12 @@ impl Safekeeper {
     }
 
     /// Handles one message, sometimes in a batch.
-    pub(super) fn receive(&mut self, link: LinkId, payload: Bytes, rng: &mut StdRng) -> Reply {
+    pub fn receive(&mut self, link: LinkId, payload: Bytes, rng: &mut StdRng) -> Reply {
         let message = ProposerMessage::decode(payload).expect("proposers send valid messages");
         let Some(acceptor) = &mut self.acceptor else { return Reply::None };
         if let ProposerMessage::AppendRequest(request) = &message {
             if self.accepts_bygone_terms && request.header.term < acceptor.term() {
-                return append_regardless_of_term(acceptor, request);
+                return append_regardless_of_term::<P>(&self.disk, acceptor, request);
             }
             if rng.random() {
                 return match acceptor.append_without_flush(request) {
@@ -105,31 +108,31 @@ impl Safekeeper {
                         Reply::AfterFlush
                     }
                     Ok(Some(refusal)) => answer(AcceptorMessage::AppendResponse(refusal)),
-                    Err(error) => failed(&error),
+                    Err(error) => failed(&self.disk, &error),
                 };
             }
         }
         match acceptor.process(message) {
             Ok(Some(message)) => answer(message),
             Ok(None) => Reply::None,
-            Err(error) => failed(&error),
+            Err(error) => failed(&self.disk, &error),
         }
     }
 
     /// Ends a batch.
-    pub(super) fn flush(&mut self, link: LinkId) -> Reply {
+    pub fn flush(&mut self, link: LinkId) -> Reply {
         if !self.unflushed.remove(&link) || !self.sessions.contains(&link) {
             return Reply::None;
         }
         let Some(acceptor) = &mut self.acceptor else { return Reply::None };
         match acceptor.flush_and_respond() {
             Ok(response) => answer(AcceptorMessage::AppendResponse(response)),
-            Err(error) => failed(&error),
+            Err(error) => failed(&self.disk, &error),
         }
     }
 
     /// What it would tell its peers through the broker.
-    pub(super) fn peer_info(&self) -> Option<PeerInfo> {
+    pub fn peer_info(&self) -> Option<PeerInfo> {
         let acceptor = self.acceptor.as_ref()?;
         let memory = acceptor.state().memory;
         Some(PeerInfo {
@@ -141,9 +144,9 @@ impl Safekeeper {
         })
     }
 
-    pub(super) fn record_peer(&mut self, peer: &PeerInfo) -> Reply {
+    pub fn record_peer(&mut self, peer: &PeerInfo) -> Reply {
         match self.acceptor.as_mut().map(|acceptor| acceptor.record_peer(peer)) {
-            Some(Err(error)) => failed(&error),
+            Some(Err(error)) => failed(&self.disk, &error),
             Some(Ok(())) | None => Reply::None,
         }
     }
@@ -155,9 +158,9 @@ fn answer(message: AcceptorMessage) -> Reply {
 
 /// Refusals and storage errors that races can cause end the session; anything
 /// else is a failure of the protocol.
-fn failed(error: &AcceptorError) -> Reply {
+fn failed<P: Platform>(disk: &P, error: &AcceptorError) -> Reply {
     match error {
-        AcceptorError::Storage { source, .. } if source.is::<PowerFailure>() => Reply::Crash,
+        AcceptorError::Storage { .. } if disk.has_failed() => Reply::Crash,
         AcceptorError::Storage { .. } | AcceptorError::WouldOverwrite { .. } => Reply::Close,
         AcceptorError::GreetingMismatch { .. }
         | AcceptorError::AppendBeforeElected { .. }
@@ -169,7 +172,11 @@ fn failed(error: &AcceptorError) -> Reply {
 }
 
 /// What an acceptor without the check of the term would do.
-fn append_regardless_of_term(acceptor: &mut SimulatedAcceptor, request: &AppendRequest) -> Reply {
+fn append_regardless_of_term<P: Platform>(
+    disk: &P,
+    acceptor: &mut SimulatedAcceptor<P>,
+    request: &AppendRequest,
+) -> Reply {
     let header = &request.header;
     let wal = acceptor.wal_mut();
     let written = match request.wal.is_empty() {
@@ -181,7 +188,7 @@ fn append_regardless_of_term(acceptor: &mut SimulatedAcceptor, request: &AppendR
             let response = AppendResponse { term: header.term, ..acceptor.append_response() };
             answer(AcceptorMessage::AppendResponse(response))
         }
-        Err(error) if error.is::<PowerFailure>() => Reply::Crash,
+        Err(_) if disk.has_failed() => Reply::Crash,
         Err(_) => Reply::Close,
     }
 }

@@ -5,13 +5,15 @@ use rand::rngs::StdRng;
 
 /// Something done to the world from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Disturbance {
+pub enum Disturbance {
     /// The database writes this many records.
     Write(u32),
     /// Power of a safekeeper fails between two messages.
     CrashSafekeeper(usize),
     /// Power of a safekeeper fails within the work on some message to come.
     CrashSafekeeperDuringWork(usize, u32),
+    /// The next sync of a safekeeper's disk fails.
+    FailSync(usize),
     /// The compute dies with its database; a new one starts from sync.
     CrashCompute,
     /// Only the proposer dies; the database goes on with a new one.
@@ -27,7 +29,7 @@ pub(super) enum Disturbance {
 }
 
 /// A random list of disturbances with their times in milliseconds.
-pub(super) fn random(rng: &mut StdRng, safekeepers: usize) -> Vec<(u64, Disturbance)> {
+pub fn random(rng: &mut StdRng, safekeepers: usize) -> Vec<(u64, Disturbance)> {
     let mut time_ms = rng.random_range(0..100);
     let pause_bound_ms = [60, 250, 500][rng.random_range(0..3)];
     let count = rng.random_range(1..50);
@@ -40,7 +42,8 @@ pub(super) fn random(rng: &mut StdRng, safekeepers: usize) -> Vec<(u64, Disturba
 
 fn random_disturbance(rng: &mut StdRng, safekeepers: usize) -> Disturbance {
     let safekeeper = rng.random_range(0..safekeepers);
-    match rng.random_range(0..20) {
+    match rng.random_range(0..21) {
+        20 => Disturbance::FailSync(safekeeper),
         0..7 => Disturbance::Write(rng.random_range(1..10)),
         7..9 => Disturbance::CrashSafekeeper(safekeeper),
         9..12 => Disturbance::CrashSafekeeperDuringWork(safekeeper, rng.random_range(0..30)),

@@ -2,13 +2,18 @@
 
 mod mutations;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-
+use super::disk::Disk;
 use super::network::NetworkOptions;
 use super::records::DATABASE_START;
-use super::schedule::{self, Disturbance};
-use super::world::{Happening, Mutation, World};
+use super::schedule::Disturbance;
+use super::world::Mutation;
+
+type World = super::World<Disk>;
+
+fn run_random(seed: u64, mutation: Mutation, trace: bool) -> World {
+    super::run_random(seed, mutation, trace)
+}
+
 use utils::Lsn;
 
 /// Virtual time that scenarios without losses may take.
@@ -41,27 +46,6 @@ fn wait_for_commit(world: &mut World, compute: usize) -> Lsn {
         world.run_until(world.now_ms + 10);
     }
     panic!("{end_lsn} was not committed: {:?}", world.computes[compute].proposer.status());
-}
-
-/// Everything random about one run comes from `seed`.
-fn run_random(seed: u64, mutation: Mutation, trace: bool) -> World {
-    let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let count = if seed % 10 == 9 { 5 } else { 3 };
-    let options = match seed % 4 {
-        0 => NetworkOptions::reliable(),
-        _ => NetworkOptions::random(&mut rng),
-    };
-    let mut world = World::new(seed, count, options, mutation);
-    world.trace = trace;
-    let disturbances = schedule::random(&mut rng, count);
-    let end_ms = disturbances.last().map_or(0, |(time_ms, _)| time_ms + 500);
-    for (time_ms, disturbance) in disturbances {
-        world.at(time_ms, Happening::Disturb(disturbance));
-    }
-    world.start_chain();
-    world.run_until(end_ms);
-    world.settle();
-    world
 }
 
 /// How many random schedules a test runs; `share` of what is asked for.

@@ -12,6 +12,7 @@ use super::compute::{Compute, append_payload};
 use super::disk::DiskFault;
 use super::network::{Link, LinkId, Network, NetworkOptions};
 use super::oracle::Oracle;
+use super::platform::Platform;
 use super::safekeeper::{Reply, Safekeeper};
 use super::schedule::Disturbance;
 use crate::messages::{AcceptorMessage, AppendRequestHeader};
@@ -20,7 +21,7 @@ use crate::term_history::Term;
 
 /// A safety rule left out on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Mutation {
+pub enum Mutation {
     #[default]
     None,
     /// Acceptors write WAL of leaders of bygone terms.
@@ -35,7 +36,7 @@ pub(super) enum Mutation {
 
 /// What will happen at some time.
 #[derive(Debug)]
-pub(super) enum Happening {
+pub enum Happening {
     Connected(LinkId),
     Refused(LinkId),
     ToSafekeeper(LinkId, Bytes),
@@ -72,35 +73,30 @@ pub(super) enum Happening {
 
 /// Everything.
 #[derive(Debug)]
-pub(super) struct World {
-    pub(super) now_ms: u64,
-    pub(super) rng: StdRng,
-    pub(super) network: Network,
-    pub(super) safekeepers: Vec<Safekeeper>,
-    pub(super) computes: Vec<Compute>,
-    pub(super) chains: Vec<Chain>,
-    pub(super) oracle: Oracle,
+pub struct World<P: Platform> {
+    pub now_ms: u64,
+    pub rng: StdRng,
+    pub network: Network,
+    pub safekeepers: Vec<Safekeeper<P>>,
+    pub computes: Vec<Compute>,
+    pub chains: Vec<Chain>,
+    pub oracle: Oracle,
     /// Folds everything that happened, for comparing runs.
-    pub(super) digest: u32,
-    pub(super) mutation: Mutation,
-    pub(super) max_append_bytes: u64,
-    pub(super) trace: bool,
+    pub digest: u32,
+    pub mutation: Mutation,
+    pub max_append_bytes: u64,
+    pub trace: bool,
     /// Whether a sync is followed by a database.
-    pub(super) launches: bool,
-    pub(super) rivals_allowed: bool,
+    pub launches: bool,
+    pub rivals_allowed: bool,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     /// Links that the compute's side gave up; what is in flight still arrives.
     abandoned: BTreeSet<LinkId>,
 }
 
-impl World {
-    pub(super) fn new(
-        seed: u64,
-        count: usize,
-        options: NetworkOptions,
-        mutation: Mutation,
-    ) -> Self {
+impl<P: Platform> World<P> {
+    pub fn new(seed: u64, count: usize, options: NetworkOptions, mutation: Mutation) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let fault = match mutation {
             Mutation::TruncationAfterHistory => DiskFault::TruncatesLate,
@@ -120,7 +116,7 @@ impl World {
             safekeepers,
             computes: Vec::new(),
             chains: Vec::new(),
-            oracle: Oracle::new(count),
+            oracle: Oracle::new(count, P::START),
             digest: 0,
             mutation,
             max_append_bytes: [64, 256, 4096][rng.random_range(0..3)],
@@ -136,11 +132,11 @@ impl World {
         world
     }
 
-    pub(super) fn after(&mut self, delay_ms: u64, happening: Happening) {
+    pub fn after(&mut self, delay_ms: u64, happening: Happening) {
         self.at(self.now_ms + delay_ms, happening);
     }
 
-    pub(super) fn at(&mut self, time_ms: u64, happening: Happening) {
+    pub fn at(&mut self, time_ms: u64, happening: Happening) {
         self.sequence += 1;
         self.queue.insert((time_ms, self.sequence), happening);
     }
@@ -150,7 +146,7 @@ impl World {
         self.after(delay_ms, happening);
     }
 
-    pub(super) fn run_until(&mut self, end_ms: u64) {
+    pub fn run_until(&mut self, end_ms: u64) {
         while let Some(entry) = self.queue.first_entry() {
             let (time_ms, sequence) = *entry.key();
             if time_ms > end_ms {
@@ -205,7 +201,7 @@ impl World {
         }
     }
 
-    pub(super) fn tick(&mut self, compute: usize) {
+    pub fn tick(&mut self, compute: usize) {
         self.feed(compute, Event::Tick);
         if self.computes[compute].running {
             let wakeup_ms = self.computes[compute].proposer.next_wakeup_ms();
@@ -214,7 +210,7 @@ impl World {
     }
 
     /// Hands an event to a proposer and carries out what it wants.
-    pub(super) fn feed(&mut self, compute: usize, event: Event) {
+    pub fn feed(&mut self, compute: usize, event: Event) {
         if !self.computes[compute].running {
             return;
         }
@@ -252,7 +248,7 @@ impl World {
         }
     }
 
-    pub(super) fn committed(&mut self, compute: usize, term: Term, lsn: Lsn) {
+    pub fn committed(&mut self, compute: usize, term: Term, lsn: Lsn) {
         self.oracle.committed(&self.computes[compute], term, lsn, &self.safekeepers);
     }
 
@@ -431,7 +427,7 @@ impl World {
         self.after(delay_ms, Happening::Gossip);
     }
 
-    pub(super) fn crash_safekeeper(&mut self, index: usize) {
+    pub fn crash_safekeeper(&mut self, index: usize) {
         for link in std::mem::take(&mut self.safekeepers[index].sessions) {
             if self.rng.random() {
                 self.after_network_delay(Happening::ClosedAtCompute(link));
@@ -442,7 +438,7 @@ impl World {
         self.after(delay_ms, Happening::StartSafekeeper(index));
     }
 
-    pub(super) fn break_links(&mut self, safekeeper: usize) {
+    pub fn break_links(&mut self, safekeeper: usize) {
         for (link, sides) in &mut self.network.links {
             if link.connection.safekeeper == safekeeper {
                 sides.to_safekeeper.broken |= self.rng.random::<bool>();
