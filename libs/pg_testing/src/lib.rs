@@ -4,17 +4,28 @@
 //! any number can run side by side. PostgreSQL refuses to run as root: then everything is
 //! started as the account `postgres`. Failures panic, as is right in tests.
 
+mod distribution;
+
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
-use nix::unistd::{Uid, User, chown};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid, User, chown};
 use tempfile::TempDir;
+
+pub use distribution::bin_dir;
 
 /// Where PostgreSQL 15 is looked for unless `PG_TEST_BIN_DIR` names another directory.
 const DEFAULT_BIN_DIR: &str = "/usr/lib/postgresql/15/bin";
 /// Where client programs are found when the server's directory has none.
 const CLIENT_BIN_DIR: &str = DEFAULT_BIN_DIR;
+
+/// What keeps two servers from using one socket.
+const SOCKET_LOCK: &str = ".s.PGSQL.5432.lock";
+/// How long a killed server may take to be gone.
+const KILL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// One cluster; stopped and removed when dropped.
 #[derive(Debug)]
@@ -98,6 +109,45 @@ impl TestCluster {
         self.running = false;
     }
 
+    /// Kills every process of the server at once, as a failing machine does.
+    pub fn kill(&mut self) {
+        let pid_file = self.pgdata().join("postmaster.pid");
+        let text = std::fs::read_to_string(&pid_file).expect("reading postmaster.pid");
+        let postmaster = text.lines().next().and_then(|line| line.trim().parse().ok());
+        let postmaster: i32 = postmaster.expect("postmaster.pid begins with a number");
+        let children = format!("/proc/{postmaster}/task/{postmaster}/children");
+        let children = std::fs::read_to_string(children).expect("listing the server's processes");
+        let mut pids = vec![Pid::from_raw(postmaster)];
+        pids.extend(children.split_whitespace().filter_map(|p| p.parse().ok()).map(Pid::from_raw));
+        for pid in &pids {
+            // One that has ended meanwhile is as good as killed.
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        let deadline = Instant::now() + KILL_DEADLINE;
+        while pids.iter().any(|pid| is_running(*pid)) {
+            assert!(Instant::now() < deadline, "the server's processes {pids:?} do not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Whoever adopted the server may never ask for its end; a dead process still counts as one
+        // for a server that finds its number.
+        std::fs::remove_file(&pid_file).expect("removing postmaster.pid");
+        let lock = self.directory.path().join(SOCKET_LOCK);
+        std::fs::remove_file(lock).expect("removing the lock file of the socket");
+        self.running = false;
+    }
+
+    /// Runs a file of SQL with `psql`. Errors of statements do not count.
+    pub fn run_script(&self, database: &str, path: &Path, settings: &[(&str, &str)]) {
+        let mut command = self.command("psql");
+        command.envs(settings.iter().copied());
+        command.args(["-X", "-q", "-h", path_text(self.directory.path()), "-U", "postgres"]);
+        command.args(["-d", database, "-f", path_text(path)]);
+        let output = command.output().expect("running psql");
+        // 1 and 2 are a fatal error of psql and a lost connection; 3 needs ON_ERROR_STOP.
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} failed: {said}", path.display());
+    }
+
     /// Runs SQL in database `postgres` and returns unaligned rows.
     pub fn sql(&self, sql: &str) -> String {
         self.sql_in("postgres", sql)
@@ -131,14 +181,20 @@ impl TestCluster {
 
     /// Runs a program of the server.
     pub fn run(&self, program: &str, args: &[&str]) -> Output {
+        let mut command = self.command(program);
+        command.args(args).output().unwrap_or_else(|e| panic!("running {program}: {e}"))
+    }
+
+    /// A command for a program of the server, under the server's account.
+    pub fn command(&self, program: &str) -> Command {
         let own = self.bin_dir.join(program);
         let path = if own.exists() { own } else { Path::new(CLIENT_BIN_DIR).join(program) };
         let mut command = Command::new(&path);
-        command.args(args).current_dir(self.directory.path()).env("LC_ALL", "C").env("TZ", "UTC");
+        command.current_dir(self.directory.path()).env("LC_ALL", "C").env("TZ", "UTC");
         if let Some(user) = server_account() {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        command.output().unwrap_or_else(|e| panic!("running {}: {e}", path.display()))
+        command
     }
 
     /// Makes every file below the cluster's directory the server account's, after a test has
@@ -162,6 +218,13 @@ impl Drop for TestCluster {
             let _ = self.run("pg_ctl", &["-D", path_text(&pgdata), "-m", "immediate", "stop"]);
         }
     }
+}
+
+/// Whether a process exists and has not ended. A dead one stays until its parent asks for it.
+fn is_running(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| state != 'Z')
 }
 
 /// The account that runs servers, if the current one may not.
