@@ -13,12 +13,13 @@ use wal_redo::consistency::Checker;
 /// Length of a segment's file name: timeline and segment number.
 const SEGMENT_NAME_LENGTH: usize = 24;
 
-/// Replays every record from the oldest segment to the end of the log.
-pub fn check(directory: &Path, major: PgMajor) -> Result<Checker> {
+/// Replays every record from the oldest segment to the end of the log. Returns also where that is.
+pub fn check(directory: &Path, major: PgMajor) -> Result<(Checker, Lsn)> {
     let segments = segment_files(directory)?;
     let (first, _) = segments.first().context("the directory has no WAL segments")?;
     let mut stream = WalStreamDecoder::new(Lsn(first * WAL_SEGMENT_SIZE as u64), major);
     let mut checker = Checker::new(major);
+    let mut reached = Lsn::INVALID;
     for (expected, (number, path)) in (*first..).zip(&segments) {
         if *number != expected {
             break;
@@ -26,18 +27,21 @@ pub fn check(directory: &Path, major: PgMajor) -> Result<Checker> {
         stream.feed_bytes(&fs::read(path).with_context(|| format!("reading {}", path.display()))?);
         loop {
             match stream.poll_decode() {
-                Ok(Some((end_lsn, raw))) => checker.check(&decode(raw, major)?, end_lsn),
+                Ok(Some((end_lsn, raw))) => {
+                    checker.check(&decode(raw, major)?, end_lsn);
+                    reached = end_lsn;
+                }
                 Ok(None) => break,
                 // The log ends where the bytes stop making sense: the rest of the segment is
                 // zeroes or left over from an earlier use of the file.
                 Err(end) => {
                     println!("end of WAL: {end}");
-                    return Ok(checker);
+                    return Ok((checker, reached));
                 }
             }
         }
     }
-    Ok(checker)
+    Ok((checker, reached))
 }
 
 /// Segment numbers and files of the directory, ascending.

@@ -18,6 +18,8 @@ use crate::{Outcome, image, redo_record};
 /// How often each kind of outcome was seen for one record type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Records, with and without blocks.
+    pub records: u64,
     /// Blocks that were redone and equal their check image.
     pub verified: u64,
     /// Blocks that were redone but have no check image.
@@ -73,6 +75,7 @@ impl Checker {
     pub fn check(&mut self, record: &DecodedRecord, end_lsn: Lsn) {
         // Bit 0x02 announces check images; it does not belong to the record's type.
         let kind = (record.rmid, record.rmgr_info());
+        self.counts.entry(kind).or_default().records += 1;
         for reference in &record.blocks {
             let mut counts = self.counts.get(&kind).copied().unwrap_or_default();
             match self.check_block(record, reference, end_lsn, &mut counts) {
@@ -150,14 +153,15 @@ impl Checker {
     /// A table of the counts, one record type a line.
     pub fn coverage(&self) -> String {
         let mut table = format!(
-            "{:<10} {:>5} {:>9} {:>10} {:>9} {:>8} {:>7}\n",
-            "rmgr", "info", "verified", "unverified", "restored", "skipped", "failed"
+            "{:<18} {:>5} {:>9} {:>9} {:>10} {:>9} {:>8} {:>7}\n",
+            "rmgr", "info", "records", "verified", "unverified", "restored", "skipped", "failed"
         );
         for ((rmid, info), c) in &self.counts {
             table += &format!(
-                "{:<10} {:>#5x} {:>9} {:>10} {:>9} {:>8} {:>7}\n",
+                "{:<18} {:>#5x} {:>9} {:>9} {:>10} {:>9} {:>8} {:>7}\n",
                 resource_manager_name(*rmid),
                 info,
+                c.records,
                 c.verified,
                 c.unverified,
                 c.restored,

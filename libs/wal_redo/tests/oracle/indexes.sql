@@ -65,3 +65,9 @@ INSERT INTO churn SELECT i % 3, point(1, 1) FROM generate_series(1, 6000) i;
 VACUUM churn;
 DELETE FROM churn WHERE k = 0;
 VACUUM churn;
+
+-- Left behind for the time after a crash.
+BEGIN;
+INSERT INTO t (id, a, b, pad) VALUES (300000, 1, 'waits', '');
+DELETE FROM t WHERE id = 10302;
+PREPARE TRANSACTION 'waiting';
