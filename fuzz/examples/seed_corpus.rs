@@ -327,7 +327,59 @@ fn cluster(corpus: &Utf8Path, data: &Utf8Path) -> Result {
         let what = name(&format!("page{number}"));
         write_seed(corpus, "wal_redo", &what, &[&[first][..], &seed].concat())?;
     }
+    redo_seeds(corpus, &records, major, &format!("pg{version}"))
+}
+
+/// Series of records for the targets of the resource managers, each with the page before them.
+fn redo_seeds(corpus: &Utf8Path, records: &[Bytes], major: PgMajor, prefix: &str) -> Result {
+    let first = PgMajor::ALL.iter().position(|known| *known == major).unwrap_or(0) as u8;
+    let mut seen: BTreeMap<(u8, u8), usize> = BTreeMap::new();
+    let mut pages: BTreeMap<(RelTag, u32), Box<[u8; 8192]>> = BTreeMap::new();
+    for (number, raw) in records.iter().enumerate() {
+        let end_lsn = Lsn(8 * (number as u64 + 1));
+        let record = wal_decoder::record::decode(raw.clone(), major)?;
+        let kind = (record.rmid, record.rmgr_info());
+        for block in &record.blocks {
+            let target = (block.rel, block.block);
+            let page = pages.entry(target).or_insert_with(|| Box::new([0; 8192]));
+            let before = page.clone();
+            if wal_redo::redo_record(page, block.rel, block.block, &record, end_lsn, major).is_err()
+            {
+                pages.remove(&target);
+                continue;
+            }
+            let count = seen.entry(kind).or_default();
+            let Some(name) = redo_target(record.rmid) else { continue };
+            if *count >= SEEDS_PER_KIND {
+                continue;
+            }
+            *count += 1;
+            let mut parts = vec![before.to_vec()];
+            parts.extend(fuzz::redo::encode_record(&record, target));
+            let seed = join_pieces(parts.iter().map(Vec::as_slice));
+            let what = format!("{prefix}_{:02x}_{count}", record.info);
+            write_seed(corpus, name, &what, &[&[first][..], &seed].concat())?;
+        }
+    }
     Ok(())
+}
+
+/// The fuzz target of a resource manager.
+fn redo_target(rmid: u8) -> Option<&'static str> {
+    Some(match rmid {
+        0 => "redo_xlog",
+        9 => "redo_heap2",
+        10 => "redo_heap",
+        11 => "redo_btree",
+        12 => "redo_hash",
+        13 => "redo_gin",
+        14 => "redo_gist",
+        15 => "redo_sequence",
+        16 => "redo_spgist",
+        17 => "redo_brin",
+        20 => "redo_generic",
+        _ => return None,
+    })
 }
 
 /// For every kind of record some pages' whole series of records that ends with it, from the

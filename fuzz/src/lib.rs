@@ -1,6 +1,8 @@
 //! What fuzz targets and the seed generator share: how an input is split, and
 //! the identities that layer files must carry.
 
+pub mod redo;
+
 use camino::Utf8Path;
 use layer_format::LayerName;
 use pageserver_api::Key;

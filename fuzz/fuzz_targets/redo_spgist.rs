@@ -1,0 +1,4 @@
+//! Records of resource manager SPGist on any page; see `fuzz::redo`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::redo::run(data, 16));
