@@ -2,6 +2,7 @@
 //!
 //! Layout and numbering: docs/formats/keys.md.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -12,7 +13,7 @@ use postgres_ffi::{BlockNumber, ForkNumber, Oid, RelTag, SlruKind};
 pub const KEY_SIZE: usize = 18;
 
 /// A storage key. Field order is sort order; every field is big-endian when serialised.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Kind of object.
     pub field1: u8,
@@ -36,7 +37,29 @@ const SIZE_MARK: u32 = 0xFFFF_FFFF;
 #[error("invalid key {0:?}: expected 36 hexadecimal digits")]
 pub struct KeyParseError(pub String);
 
+impl Ord for Key {
+    /// As the fields in order. Layers are trees of keys, most of which differ only in the last
+    /// field: two numbers are compared instead of six.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.all_but_last().cmp(&other.all_but_last()).then(self.field6.cmp(&other.field6))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Key {
+    fn all_but_last(&self) -> u128 {
+        u128::from(self.field1) << 104
+            | u128::from(self.field2) << 72
+            | u128::from(self.field3) << 40
+            | u128::from(self.field4) << 8
+            | u128::from(self.field5)
+    }
+
     /// The smallest key.
     pub const MIN: Key = Key::new(0, 0, 0, 0, 0, 0);
     /// The greatest key.

@@ -39,6 +39,14 @@ proptest! {
     }
 
     #[test]
+    fn keys_are_ordered_as_their_serialised_forms(a: [u8; KEY_SIZE], b: [u8; KEY_SIZE]) {
+        prop_assert_eq!(Key::from_bytes(&a).cmp(&Key::from_bytes(&b)), a.cmp(&b));
+        let mut c = a;
+        c[17] = b[17];
+        prop_assert_eq!(Key::from_bytes(&a).cmp(&Key::from_bytes(&c)), a.cmp(&c));
+    }
+
+    #[test]
     fn compact_form_keeps_order(a: [u8; KEY_SIZE], b: [u8; KEY_SIZE]) {
         let compact = |bytes| {
             let mut key = Key::from_bytes(bytes);

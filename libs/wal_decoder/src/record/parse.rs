@@ -24,19 +24,25 @@ const IMAGE_LZ4: u8 = 0x08;
 const IMAGE_ZSTD: u8 = 0x10;
 const IMAGE_COMPRESSED: u8 = IMAGE_PGLZ | IMAGE_LZ4 | IMAGE_ZSTD;
 
-/// A block reference before its data has been found.
-struct BlockHeader {
-    reference: BlockReference,
-    image_length: usize,
-    data_length: usize,
+/// Most block references that a record can have.
+const MAX_BLOCKS: usize = MAX_BLOCK_ID as usize + 1;
+/// Room for the references of nearly every record.
+const USUAL_BLOCKS: usize = 2;
+
+/// Bytes of data that a block reference announces.
+#[derive(Clone, Copy, Default)]
+struct BlockLengths {
+    image: u16,
+    data: u16,
 }
 
-/// All header items of a record.
-#[derive(Default)]
+/// All header items of a record. The blocks have no data yet.
 struct Items {
     toplevel_xid: Option<u32>,
     origin_id: u16,
-    blocks: Vec<BlockHeader>,
+    blocks: Vec<BlockReference>,
+    /// Beside the blocks rather than in them: few records have many.
+    lengths: [BlockLengths; MAX_BLOCKS],
     main_length: usize,
 }
 
@@ -60,10 +66,9 @@ pub(super) fn decode(raw: Bytes, _major: PgMajor) -> Result<DecodedRecord, Recor
     let (rmid, info) = (header.rmid, header.info);
     let body = raw.get(RECORD_HEADER_SIZE..).unwrap_or_default();
     let mut parser = Parser { reader: LeReader::new(body), rmid, info };
-    let items = parser.items()?;
-    let mut blocks = Vec::with_capacity(items.blocks.len());
-    for block in items.blocks {
-        blocks.push(parser.block_data(block, &raw)?);
+    let mut items = parser.items()?;
+    for (reference, lengths) in items.blocks.iter_mut().zip(items.lengths) {
+        parser.block_data(reference, lengths, &raw)?;
     }
     let main_data = parser.slice(items.main_length, "main data", &raw)?;
     if parser.reader.remaining() > 0 {
@@ -77,7 +82,7 @@ pub(super) fn decode(raw: Bytes, _major: PgMajor) -> Result<DecodedRecord, Recor
         rmid,
         origin_id: items.origin_id,
         toplevel_xid: items.toplevel_xid,
-        blocks,
+        blocks: items.blocks,
         main_data,
         raw,
     })
@@ -86,7 +91,13 @@ pub(super) fn decode(raw: Bytes, _major: PgMajor) -> Result<DecodedRecord, Recor
 impl Parser<'_> {
     /// Header items end where the bytes left are exactly the data announced so far.
     fn items(&mut self) -> Result<Items, RecordDecodeError> {
-        let mut items = Items::default();
+        let mut items = Items {
+            toplevel_xid: None,
+            origin_id: 0,
+            blocks: Vec::new(),
+            lengths: [BlockLengths::default(); MAX_BLOCKS],
+            main_length: 0,
+        };
         let mut announced = 0usize;
         let mut rel = None;
         while self.reader.remaining() > announced {
@@ -110,9 +121,16 @@ impl Parser<'_> {
                     items.toplevel_xid = Some(xid);
                 }
                 id @ 0..=MAX_BLOCK_ID => {
-                    let block = self.block_header(id, &mut rel)?;
-                    announced += block.image_length + block.data_length;
-                    items.blocks.push(block);
+                    let (reference, lengths) = self.block_header(id, &mut rel)?;
+                    announced += usize::from(lengths.image) + usize::from(lengths.data);
+                    let Some(place) = items.lengths.get_mut(items.blocks.len()) else {
+                        return Err(self.bad_block(id, "more references than a record can have"));
+                    };
+                    *place = lengths;
+                    if items.blocks.is_empty() {
+                        items.blocks.reserve_exact(USUAL_BLOCKS);
+                    }
+                    items.blocks.push(reference);
                 }
                 id => {
                     let (rmid, info) = (self.rmid, self.info);
@@ -127,7 +145,7 @@ impl Parser<'_> {
         &mut self,
         id: u8,
         last_rel: &mut Option<RelTag>,
-    ) -> Result<BlockHeader, RecordDecodeError> {
+    ) -> Result<(BlockReference, BlockLengths), RecordDecodeError> {
         let flags = self.reader.u8("block flags").map_err(|e| self.short(e))?;
         let data_length = self.reader.u16("block data length").map_err(|e| self.short(e))?;
         let fork = ForkNumber::from_u8(flags & FORK_MASK)
@@ -148,7 +166,7 @@ impl Parser<'_> {
         let will_init = flags & WILL_INIT != 0;
         let data = Bytes::new();
         let reference = BlockReference { id, rel, block, will_init, image, data };
-        Ok(BlockHeader { reference, image_length, data_length: usize::from(data_length) })
+        Ok((reference, BlockLengths { image: image_length, data: data_length }))
     }
 
     fn rel(&mut self, fork: ForkNumber) -> Result<RelTag, TooShort> {
@@ -160,7 +178,7 @@ impl Parser<'_> {
         })
     }
 
-    fn image_header(&mut self, id: u8) -> Result<(BlockImage, usize), RecordDecodeError> {
+    fn image_header(&mut self, id: u8) -> Result<(BlockImage, u16), RecordDecodeError> {
         let length = self.reader.u16("image length").map_err(|e| self.short(e))?;
         let hole_offset = self.reader.u16("hole offset").map_err(|e| self.short(e))?;
         let flags = self.reader.u8("image flags").map_err(|e| self.short(e))?;
@@ -184,20 +202,22 @@ impl Parser<'_> {
         let apply = flags & IMAGE_APPLY != 0;
         let bytes = Bytes::new();
         let image = BlockImage { bytes, hole_offset, hole_length, compression, apply };
-        Ok((image, usize::from(length)))
+        Ok((image, length))
     }
 
     fn block_data(
         &mut self,
-        block: BlockHeader,
+        reference: &mut BlockReference,
+        lengths: BlockLengths,
         raw: &Bytes,
-    ) -> Result<BlockReference, RecordDecodeError> {
-        let BlockHeader { mut reference, image_length, data_length } = block;
+    ) -> Result<(), RecordDecodeError> {
         if let Some(image) = &mut reference.image {
-            image.bytes = self.slice(image_length, "page image", raw)?;
+            image.bytes = self.slice(usize::from(lengths.image), "page image", raw)?;
         }
-        reference.data = self.slice(data_length, "block data", raw)?;
-        Ok(reference)
+        if lengths.data > 0 {
+            reference.data = self.slice(usize::from(lengths.data), "block data", raw)?;
+        }
+        Ok(())
     }
 
     /// The next bytes of the record as a part of its shared memory.

@@ -73,6 +73,6 @@ fn add_tuple(
     body: &[u8],
 ) -> Result<(), RedoFailure> {
     let own = ItemPointer { block: target.reference.block, offset };
-    let tuple = tuple::build(header, target.record.xid, 0, own, &[body]);
-    page.put_heap_item(offset, &tuple)
+    let fixed = tuple::new_header(header, target.record.xid, 0, own);
+    page.put_heap_item(offset, &[&fixed, body])
 }

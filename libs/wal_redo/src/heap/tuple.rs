@@ -152,27 +152,31 @@ pub(crate) struct LoggedHeader {
     pub header_length: u8,
 }
 
-/// Builds a tuple from its logged parts; `body` is everything after the fixed header.
-pub(crate) fn build(
+/// The fixed header of a new tuple.
+pub(crate) fn new_header(
     header: LoggedHeader,
     xmin: u32,
     xmax: u32,
     ctid: ItemPointer,
-    body: &[&[u8]],
-) -> Vec<u8> {
-    let body_length: usize = body.iter().map(|part| part.len()).sum();
-    let mut tuple = Vec::with_capacity(HEADER_BYTES + body_length);
-    tuple.extend_from_slice(&xmin.to_le_bytes());
-    tuple.extend_from_slice(&xmax.to_le_bytes());
-    tuple.extend_from_slice(&0u32.to_le_bytes());
-    tuple.extend_from_slice(&ctid.to_bytes());
-    tuple.extend_from_slice(&header.infomask2.to_le_bytes());
-    tuple.extend_from_slice(&header.infomask.to_le_bytes());
-    tuple.push(header.header_length);
-    for part in body {
-        tuple.extend_from_slice(part);
+) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
+    // The command id between them is not in the log.
+    let parts: [(usize, &[u8]); 5] = [
+        (0, &xmin.to_le_bytes()),
+        (4, &xmax.to_le_bytes()),
+        (12, &ctid.to_bytes()),
+        (18, &header.infomask2.to_le_bytes()),
+        (20, &header.infomask.to_le_bytes()),
+    ];
+    for (at, part) in parts {
+        if let Some(place) = bytes.get_mut(at..at + part.len()) {
+            place.copy_from_slice(part);
+        }
     }
-    tuple
+    if let Some(last) = bytes.last_mut() {
+        *last = header.header_length;
+    }
+    bytes
 }
 
 /// Remembers that pruning may pay off once `xid` is old: the oldest such transaction wins.

@@ -111,9 +111,9 @@ fn add_new(
         }
     };
     let (prefix, suffix) = borrow_from_old(page, update, prefix_length, suffix_length)?;
-    let body = [bitmap, &prefix, data.rest(), &suffix];
-    let tuple = tuple::build(header, target.record.xid, update.new_xmax, own, &body);
-    page.put_heap_item(update.new_offset, &tuple)?;
+    let fixed = tuple::new_header(header, target.record.xid, update.new_xmax, own);
+    let parts = [&fixed[..], bitmap, &prefix, data.rest(), &suffix];
+    page.put_heap_item(update.new_offset, &parts)?;
     if update.flags & NEW_ALL_VISIBLE_CLEARED != 0 {
         page.change_flags(0, ALL_VISIBLE)?;
     }

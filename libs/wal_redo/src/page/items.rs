@@ -39,6 +39,11 @@ impl Page<'_> {
 
     /// Adds a heap or BRIN item at `offset`, which is unused or the next number.
     pub(crate) fn put_item(&mut self, offset: u16, item: &[u8]) -> Result<(), RedoFailure> {
+        self.put_item_of_parts(offset, &[item])
+    }
+
+    fn put_item_of_parts(&mut self, offset: u16, parts: &[&[u8]]) -> Result<(), RedoFailure> {
+        let length = parts.iter().map(|part| part.len()).sum();
         let max = self.max_offset()?;
         if offset == 0 || offset > max + 1 {
             return Err(RedoFailure::BadItem { offset, problem: "leaves a gap" });
@@ -51,16 +56,25 @@ impl Page<'_> {
             }
             pointer_bytes = 0;
         }
-        let at = self.reserve(item.len(), pointer_bytes)?;
-        self.place(offset, at, item, item.len())
+        let at = self.reserve(length, pointer_bytes)?;
+        let mut end = at;
+        for part in parts {
+            self.put(end, part)?;
+            end += part.len();
+        }
+        self.point_to(offset, at, length)
     }
 
-    /// As [`Page::put_item`], within the limit of heap pages.
-    pub(crate) fn put_heap_item(&mut self, offset: u16, item: &[u8]) -> Result<(), RedoFailure> {
+    /// As [`Page::put_item`], within the limit of heap pages, with the item in parts.
+    pub(crate) fn put_heap_item(
+        &mut self,
+        offset: u16,
+        parts: &[&[u8]],
+    ) -> Result<(), RedoFailure> {
         if offset > MAX_HEAP_TUPLES {
             return Err(RedoFailure::BadItem { offset, problem: "is beyond what a page can hold" });
         }
-        self.put_item(offset, item)
+        self.put_item_of_parts(offset, parts)
     }
 
     /// Takes space for an item and perhaps its line pointer; returns the item's position.
@@ -86,6 +100,10 @@ impl Page<'_> {
     ) -> Result<(), RedoFailure> {
         self.slice_mut(at, length)?.fill(0);
         self.put(at, item)?;
+        self.point_to(offset, at, length)
+    }
+
+    fn point_to(&mut self, offset: u16, at: usize, length: usize) -> Result<(), RedoFailure> {
         let pointer =
             LinePointer { at: at as u16, state: ItemState::Normal, length: length as u16 };
         self.put_line_pointer(offset, pointer)
