@@ -24,6 +24,7 @@ impl WalIngest {
             }
             operation @ (xlog::CHECKPOINT_SHUTDOWN | xlog::CHECKPOINT_ONLINE) => {
                 let logged = CheckPoint::decode(&record.main_data)?;
+                refuse_new_timeline(logged.prev_timeline_id, logged.this_timeline_id)?;
                 self.follow_checkpoint(&logged);
                 if operation == xlog::CHECKPOINT_SHUTDOWN {
                     self.checkpoint.next_oid = logged.next_oid;
@@ -34,6 +35,18 @@ impl WalIngest {
                 self.checkpoint_changed = true;
                 Ok(())
             }
+            xlog::FPW_CHANGE => {
+                let on = LeReader::new(&record.main_data).u8("full_page_writes")? != 0;
+                self.checkpoint_changed |= on != self.checkpoint.full_page_writes;
+                self.checkpoint.full_page_writes = on;
+                Ok(())
+            }
+            xlog::END_OF_RECOVERY => {
+                let mut body = LeReader::new(&record.main_data);
+                body.skip(8, "time of the end of recovery")?;
+                let (new, old) = (body.u32("timeline")?, body.u32("previous timeline")?);
+                refuse_new_timeline(old, new)
+            }
             // Page images are blocks; the others change nothing that is stored.
             xlog::FPI
             | xlog::FPI_FOR_HINT
@@ -42,8 +55,6 @@ impl WalIngest {
             | xlog::BACKUP_END
             | xlog::PARAMETER_CHANGE
             | xlog::RESTORE_POINT
-            | xlog::FPW_CHANGE
-            | xlog::END_OF_RECOVERY
             | xlog::OVERWRITE_CONTRECORD
             | xlog::CHECKPOINT_REDO => Ok(()),
             _ => Err(IngestErrorKind::UnknownOperation),
@@ -98,3 +109,12 @@ impl WalIngest {
         }
     }
 }
+
+/// History is one line: a server that was promoted goes on with other WAL than its primary, at the
+/// same positions.
+fn refuse_new_timeline(from: u32, to: u32) -> Result<(), IngestErrorKind> {
+    if from == to { Ok(()) } else { Err(IngestErrorKind::TimelineSwitch { from, to }) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -51,9 +51,18 @@ impl WalIngest {
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         let started = Instant::now();
-        let relmap = modification.keymap().relmap(source.spcnode, source.dbnode).await?;
+        // There is a record for each tablespace that holds relations of the source.
+        let databases = modification.keymap().databases().await?;
+        let Some(has_relmap) = databases.get(&(source.spcnode, source.dbnode)).copied() else {
+            tracing::info!("nothing is stored of database {}/{}", source.spcnode, source.dbnode);
+            return Ok(());
+        };
         let relations = modification.keymap().relations(source.spcnode, source.dbnode).await?;
-        modification.put_relmap(target.spcnode, target.dbnode, relmap).await?;
+        // Only the database's own tablespace has a relation map.
+        if has_relmap {
+            let relmap = modification.keymap().relmap(source.spcnode, source.dbnode).await?;
+            modification.put_relmap(target.spcnode, target.dbnode, relmap).await?;
+        }
         let mut blocks = 0u64;
         for rel in &relations {
             blocks += self.copy_relation(*rel, target, modification).await?;
