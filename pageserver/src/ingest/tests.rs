@@ -1,6 +1,7 @@
 //! Ingest of what a stock server really writes, compared with its data directory.
 
 mod datadir;
+mod standby;
 mod workloads;
 
 use pageserver_api::shard::ShardIdentity;

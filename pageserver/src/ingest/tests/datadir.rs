@@ -57,7 +57,11 @@ async fn compare_databases(contents: Contents<'_>, pgdata: &Path) {
 }
 
 /// Relation files of a directory with their pages, segments joined.
-fn relation_files(directory: &Path, spcnode: u32, dbnode: u32) -> BTreeMap<RelTag, Vec<u8>> {
+pub(super) fn relation_files(
+    directory: &Path,
+    spcnode: u32,
+    dbnode: u32,
+) -> BTreeMap<RelTag, Vec<u8>> {
     let mut segments: BTreeMap<(RelTag, u32), Vec<u8>> = BTreeMap::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
