@@ -1,3 +1,5 @@
+mod chain;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
