@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python lint bench docs fuzz clean
+.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-redo lint bench bench-redo docs fuzz clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -39,11 +39,17 @@ test-rust: ## Run the Rust tests only
 test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
 	@PYTEST_ARGS="$(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
 
+test-redo: ## Redo against PostgreSQL's own regression SQL, every record compared (an hour)
+	@scripts/test_redo.sh
+
 lint: ## Formatting, clippy, dependency policy and the house rules
 	@scripts/lint.sh
 
 bench: ## Benchmarks: commit path against stock PostgreSQL, start, branch and ingest
 	@scripts/bench.sh
+
+bench-redo: ## Benchmarks of redo and ingest, and the WAL that page images cost
+	@scripts/bench_redo.sh
 
 docs: ## Build the book in docs/ (needs mdbook)
 	mdbook build docs

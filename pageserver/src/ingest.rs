@@ -60,6 +60,17 @@ pub enum IngestErrorKind {
         /// The number.
         value: u64,
     },
+    /// A server was promoted, or recovered to a point of its past.
+    #[error(
+        "the record begins PostgreSQL timeline {to} after timeline {from}, which cannot be followed: a \
+         branch of the storage takes the place of a promotion"
+    )]
+    TimelineSwitch {
+        /// PostgreSQL's timeline before.
+        from: u32,
+        /// The one that begins.
+        to: u32,
+    },
     /// A page image in the record is damaged.
     #[error(transparent)]
     Image(#[from] ImageError),
