@@ -80,7 +80,7 @@ fn of_tenant(tenant: &Tenant) -> TenantLayers<EvictableLayer> {
         for layer in timeline.layers() {
             let size_bytes = layer.metadata().file_size;
             largest_bytes = largest_bytes.max(size_bytes);
-            if layer.is_resident() {
+            if layer.is_evictable() {
                 let last_activity = layer.latest_activity();
                 layers.push((size_bytes, last_activity, EvictableLayer::Attached(layer)));
             }

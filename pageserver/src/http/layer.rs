@@ -102,9 +102,12 @@ pub async fn evict(
     let Some(layer) = timeline.find_layer(&name) else { return Ok(not_found(&timeline, &name)) };
     match layer.evict_and_wait(EVICTION_TIMEOUT).await {
         Ok(()) => Ok(Json(()).into_response()),
-        Err(EvictionError::NotFound | EvictionError::Downloaded | EvictionError::Timeout) => {
-            Ok(StatusCode::NOT_MODIFIED.into_response())
-        }
+        Err(
+            EvictionError::NotFound
+            | EvictionError::NotStored
+            | EvictionError::Downloaded
+            | EvictionError::Timeout,
+        ) => Ok(StatusCode::NOT_MODIFIED.into_response()),
     }
 }
 

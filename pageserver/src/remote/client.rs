@@ -246,6 +246,13 @@ impl RemoteTimelineClient {
         self.inner.visible_lsn.load()
     }
 
+    /// Whether an index that is in remote storage names this very object. Until then the local
+    /// file is all there is of it.
+    pub fn is_stored(&self, name: &LayerName, metadata: &LayerFileMetadata) -> bool {
+        let queue = self.inner.lock();
+        queue.clean().is_some_and(|index| index.layer_metadata.get(name) == Some(metadata))
+    }
+
     /// The layers that the index will name when everything scheduled has been done.
     pub fn layers(&self) -> BTreeMap<LayerName, LayerFileMetadata> {
         match &*self.inner.lock() {

@@ -63,7 +63,7 @@ fn make(tenant: &Tenant, conf: &TenantConfig) -> Option<Heatmap> {
         let mut layers: Vec<HeatmapLayer> = timeline
             .layers()
             .iter()
-            .filter(|layer| layer.is_resident())
+            .filter(|layer| layer.is_evictable())
             .map(|layer| HeatmapLayer {
                 name: layer.name().clone(),
                 metadata: layer.metadata().clone(),

@@ -38,7 +38,7 @@ impl Timeline {
         let is_old = |layer: &Layer| {
             // A clock that went back makes nothing old.
             let unused = now.duration_since(layer.latest_activity()).unwrap_or_default();
-            layer.is_resident() && unused > threshold
+            unused > threshold && layer.is_evictable()
         };
         let old: Vec<Layer> = self.layers().into_iter().filter(is_old).collect();
         let outcomes = join_all(old.iter().map(|layer| layer.evict_and_wait(EVICTION_TIMEOUT)));
@@ -46,7 +46,9 @@ impl Timeline {
         for outcome in outcomes.await {
             match outcome {
                 Ok(()) => stats.evicted += 1,
-                Err(EvictionError::NotFound | EvictionError::Downloaded) => stats.not_evicted += 1,
+                Err(
+                    EvictionError::NotFound | EvictionError::NotStored | EvictionError::Downloaded,
+                ) => stats.not_evicted += 1,
                 Err(EvictionError::Timeout) => stats.timeouts += 1,
             }
         }

@@ -19,6 +19,9 @@ pub enum EvictionError {
     /// The file was not here.
     #[error("layer is not resident")]
     NotFound,
+    /// The file is not in remote storage yet, so it is all there is.
+    #[error("layer is not in remote storage yet")]
+    NotStored,
     /// A reader needed the file again before it was gone.
     #[error("layer was downloaded in the mean time")]
     Downloaded,
@@ -53,8 +56,20 @@ impl Layer {
         }
     }
 
+    /// Whether the file is here and can be had again when it is removed.
+    pub fn is_evictable(&self) -> bool {
+        self.is_resident() && self.is_stored()
+    }
+
+    fn is_stored(&self) -> bool {
+        self.inner.owner.remote.is_stored(&self.inner.name, &self.inner.metadata)
+    }
+
     /// Lets go of the file. Returns how many evictions had ended before, well or not.
     fn start_eviction(&self) -> Result<(u64, u64), EvictionError> {
+        if !self.is_stored() {
+            return Err(EvictionError::NotStored);
+        }
         let mut state = self.inner.lock();
         let Residency::Resident(file) = &state.residency else {
             return Err(EvictionError::NotFound);

@@ -16,6 +16,13 @@ const LONG: Duration = Duration::from_secs(30);
 async fn one_layer() -> (TimelineHarness, Arc<Timeline>, Layer) {
     let harness = TimelineHarness::new();
     let timeline = harness.create_timeline();
+    write_layer(&timeline).await;
+    timeline.remote_client.wait_completion().await.unwrap();
+    let layer = timeline.layers().pop().unwrap();
+    (harness, timeline, layer)
+}
+
+async fn write_layer(timeline: &Arc<Timeline>) {
     let key = Key::new(0, 1663, 5, 16384, 0, 0);
     let mut writer = timeline.writer().await;
     let value = Value::Image(vec![7; 100].into());
@@ -23,9 +30,6 @@ async fn one_layer() -> (TimelineHarness, Arc<Timeline>, Layer) {
     writer.finish_write(Lsn(0x110));
     drop(writer);
     timeline.freeze_and_flush().await.unwrap();
-    timeline.remote_client.wait_completion().await.unwrap();
-    let layer = timeline.layers().pop().unwrap();
-    (harness, timeline, layer)
 }
 
 #[tokio::test]
@@ -42,6 +46,18 @@ async fn a_reader_delays_the_eviction_until_it_is_done() {
         }
     };
     tokio::time::timeout(LONG, gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_layer_that_is_not_stored_yet_stays() {
+    let mut harness = TimelineHarness::new();
+    harness.store.storage = harness.store.storage.with_simulated_failures(u32::MAX);
+    let timeline = harness.create_timeline();
+    write_layer(&timeline).await;
+    let layer = timeline.layers().pop().unwrap();
+    assert!(layer.is_resident() && !layer.is_evictable());
+    assert_eq!(layer.evict_and_wait(LONG).await, Err(EvictionError::NotStored));
+    assert!(layer.local_path().exists());
 }
 
 #[tokio::test]
