@@ -4,11 +4,12 @@
 //! and does what is due, so many at a time. Requests by HTTP do not come through here: they go to
 //! the location at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use pageserver_api::shard::TenantShardId;
 use rand::Rng;
@@ -99,6 +100,47 @@ fn jittered(period: Duration) -> Duration {
     period.mul_f64(rand::rng().random_range(0.95..=1.05))
 }
 
+/// What is due and what is under way.
+struct Work {
+    activity: Activity,
+    /// Jobs at once.
+    concurrency: usize,
+    /// Due, but waiting for a place.
+    queue: VecDeque<(TenantShardId, Duration, Job)>,
+    /// Each ends with the location it was for.
+    running: FuturesUnordered<BoxFuture<'static, TenantShardId>>,
+    /// The locations that are queued or under way: none is worked on twice at once.
+    busy: BTreeSet<TenantShardId>,
+}
+
+impl Work {
+    fn add(&mut self, due: Vec<(TenantShardId, Duration, Job)>) {
+        for (shard, period, job) in due {
+            if self.busy.insert(shard) {
+                self.queue.push_back((shard, period, job));
+            }
+        }
+        self.fill();
+    }
+
+    fn ended(&mut self, shard: TenantShardId) {
+        self.busy.remove(&shard);
+        self.fill();
+    }
+
+    fn fill(&mut self) {
+        while self.running.len() < self.concurrency {
+            let Some((shard, period, job)) = self.queue.pop_front() else { return };
+            let activity = self.activity;
+            let job = async move {
+                run_job(activity, shard, period, job).await;
+                shard
+            };
+            self.running.push(job.boxed());
+        }
+    }
+}
+
 /// Sees to one activity, so many locations at once, until cancelled.
 pub async fn run(
     activity: Activity,
@@ -107,23 +149,23 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let mut schedule = Schedule::default();
+    let mut work = Work {
+        activity,
+        concurrency,
+        queue: VecDeque::new(),
+        running: FuturesUnordered::new(),
+        busy: BTreeSet::new(),
+    };
+    let mut next_look = Instant::now() + schedule.wait(Instant::now());
     loop {
-        let wait = schedule.wait(Instant::now());
-        // Both branches are cancel-safe: neither carries state.
+        // All branches are cancel-safe: a job that is not done stays in the set.
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = cancel.cancelled() => return,
-        }
-        let due = schedule.take_due(candidates(activity, &tenants), Instant::now());
-        // Boxed: the compiler cannot prove of a stream of borrowing futures that it can be sent.
-        let jobs: Vec<BoxFuture<'static, ()>> = due
-            .into_iter()
-            .map(|(shard, period, job)| run_job(activity, shard, period, job).boxed())
-            .collect();
-        let all = futures::stream::iter(jobs).buffer_unordered(concurrency);
-        // Dropped jobs are cancelled by their own location's token.
-        tokio::select! {
-            () = all.collect::<()>() => {}
+            () = tokio::time::sleep_until(next_look) => {
+                let now = Instant::now();
+                work.add(schedule.take_due(candidates(activity, &tenants), now));
+                next_look = now + schedule.wait(now);
+            }
+            Some(shard) = work.running.next() => work.ended(shard),
             () = cancel.cancelled() => {
                 info!("background work on heatmaps ends");
                 return;
