@@ -3,6 +3,7 @@
 
 mod auth;
 mod compact;
+mod debug;
 mod disk_eviction;
 mod errors;
 mod info;
@@ -10,6 +11,8 @@ mod initdb;
 mod layer;
 mod location;
 mod node;
+mod openapi;
+mod routes;
 mod secondary;
 mod tenant;
 mod time_travel;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue};
-use axum::routing::{get, post, put};
+use axum::routing::get;
 use http_server::HttpOptions;
 use pageserver_api::shard::TenantShardId;
 use utils::auth::SharedJwtAuth;
@@ -50,60 +53,17 @@ pub fn router(state: State) -> Router {
     let options = HttpOptions {
         auth: state.auth.clone(),
         public_paths: vec!["/v1/status", "/v1/doc", "/swagger.yml", "/metrics"],
-        failpoints_permission: auth::any_token,
+        failpoints_permission: auth::node,
         api_failpoints: true,
         response_headers: launch_header(&state.launch_timestamp),
     };
-    let routes = node_routes().merge(tenant_routes()).merge(timeline_routes()).with_state(state);
-    http_server::wrap(routes, options)
-}
-
-fn node_routes() -> Router<Arc<State>> {
-    Router::new()
-        .route("/v1/status", get(node::status))
-        .route("/v1/utilization", get(node::utilization))
-        .route("/v1/disk_usage_eviction/run", put(disk_eviction::run))
-        .route("/v1/deletion_queue/flush", put(node::flush_deletion_queue))
-        .route("/v1/reload_auth_validation_keys", post(node::reload_auth_keys))
-        .route("/v1/location_config", get(location::list))
-        .route("/v1/location_config/{tenant_shard_id}", get(location::get))
-}
-
-fn tenant_routes() -> Router<Arc<State>> {
-    let tenant = "/v1/tenant/{tenant_shard_id}";
-    Router::new()
-        .route("/v1/tenant", get(tenant::list))
-        .route("/v1/tenant/config", put(tenant::set_config))
-        .route(tenant, get(tenant::get).delete(tenant::delete))
-        .route(&format!("{tenant}/config"), get(tenant::config))
-        .route(&format!("{tenant}/location_config"), put(location::put))
-        .route(&format!("{tenant}/time_travel_remote_storage"), put(time_travel::recover))
-        .route(&format!("{tenant}/break"), put(tenant::set_broken))
-        .route(&format!("{tenant}/heatmap_upload"), post(secondary::heatmap_upload))
-        .route(&format!("{tenant}/secondary/status"), get(secondary::status))
-        .route(&format!("{tenant}/secondary/download"), post(secondary::download))
-}
-
-fn timeline_routes() -> Router<Arc<State>> {
-    let timelines = "/v1/tenant/{tenant_shard_id}/timeline";
-    let timeline = format!("{timelines}/{{timeline_id}}");
-    Router::new()
-        .route(timelines, get(timeline::list).post(timeline::create))
-        .route(&timeline, get(timeline::get).delete(timeline::delete))
-        .route(&format!("{timeline}/checkpoint"), put(timeline_ops::checkpoint))
-        .route(&format!("{timeline}/compact"), put(compact::compact))
-        .route(&format!("{timeline}/get_lsn_by_timestamp"), get(timeline_ops::get_lsn_by_timestamp))
-        .route(&format!("{timeline}/preserve_initdb_archive"), post(initdb::preserve_archive))
-        .route(&format!("{timeline}/lsn_lease"), post(timeline_ops::lsn_lease))
-        .route(
-            &format!("{timeline}/download_remote_layers"),
-            get(layer::download_all_info).post(layer::start_download_all),
-        )
-        .route(&format!("{timeline}/layer"), get(layer::list))
-        .route(
-            &format!("{timeline}/layer/{{layer_file_name}}"),
-            get(layer::download).delete(layer::evict),
-        )
+    let (router, documented) = routes::all();
+    let document: Arc<str> = openapi::render(&documented).into();
+    let documented: Arc<[routes::Documented]> = documented.into();
+    let router = router
+        .route("/swagger.yml", get(move || async move { openapi::yaml(&document) }))
+        .route("/v1/doc", get(move || async move { openapi::page(&documented) }));
+    http_server::wrap(router.with_state(state), options)
 }
 
 fn launch_header(timestamp: &str) -> Vec<(HeaderName, HeaderValue)> {

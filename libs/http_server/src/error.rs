@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+
+/// When to ask again after "not now".
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// What a handler can answer besides success.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +141,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = Json(ErrorBody { msg: self.message() });
         let mut response = (self.status(), body).into_response();
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            let wait = HeaderValue::from_static(RETRY_AFTER_SECONDS);
+            response.headers_mut().insert(header::RETRY_AFTER, wait);
+        }
         response.extensions_mut().insert(LoggedError(Arc::new(self)));
         response
     }

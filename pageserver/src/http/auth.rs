@@ -31,11 +31,6 @@ pub fn tenant(claims: Option<&Claims>, tenant: TenantId) -> Result<(), ApiError>
     }
 }
 
-/// Routes that any valid token may use.
-pub fn any_token(_: Option<&Claims>) -> Result<(), ApiError> {
-    Ok(())
-}
-
 fn ineligible(claims: &Claims) -> String {
     format!("JWT scope '{:?}' is ineligible for Pageserver auth", claims.scope)
 }

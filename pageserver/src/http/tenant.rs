@@ -21,9 +21,7 @@ use super::{State, auth, errors, tenant_of};
 
 pub async fn list(
     extract::State(state): extract::State<Arc<State>>,
-    claims: RequestClaims,
 ) -> Result<Json<Vec<TenantInfo>>, ApiError> {
-    auth::node(claims.0.as_ref())?;
     let slots = state.tenants.list().map_err(errors::list_tenants)?;
     let attached = slots.into_iter().filter_map(|(_, slot)| match slot {
         Slot::Occupied(Location::Attached(tenant)) => Some(info(&tenant)),
@@ -122,11 +120,23 @@ pub async fn set_config(
 pub async fn set_broken(
     extract::State(state): extract::State<Arc<State>>,
     path: PathParams,
-    claims: RequestClaims,
 ) -> Result<Json<()>, ApiError> {
-    let shard = tenant_of(&path, &claims)?;
+    let shard: TenantShardId = path.parse("tenant_shard_id")?;
     super::require_testing("set state of tenant to broken")?;
     let tenant = state.tenants.get(&shard).map_err(errors::get_tenant)?;
     tenant.set_broken("broken from test");
+    Ok(Json(()))
+}
+
+/// Attaches a tenant anew in the same generation.
+pub async fn reset(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    query: QueryParams,
+    claims: RequestClaims,
+) -> Result<Json<()>, ApiError> {
+    let shard = tenant_of(&path, &claims)?;
+    let drop_cache = query.parse::<bool>("drop_cache")?.unwrap_or(false);
+    state.tenants.reset(shard, drop_cache).await.map_err(ApiError::internal)?;
     Ok(Json(()))
 }

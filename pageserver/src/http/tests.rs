@@ -8,6 +8,8 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use utils::{TenantId, TimelineId};
 
+mod access;
+
 use super::*;
 use crate::remote::testing::TestStore;
 use crate::tenant::{ReceiverResources, TenantResources};
@@ -21,6 +23,10 @@ struct Server {
 
 impl Server {
     async fn start() -> Server {
+        Server::with_auth(None).await
+    }
+
+    async fn with_auth(auth: Option<SharedJwtAuth>) -> Server {
         let store = TestStore::new();
         let conf = PageServerConf::for_tests(&store.local_dir());
         let remote = store.resources();
@@ -47,8 +53,7 @@ impl Server {
         let cancel = store.cancel.child_token();
         let disk_evictor =
             crate::disk_eviction::DiskEvictor::new(conf, Arc::clone(&tenants), cancel);
-        let state =
-            State { conf, tenants, deletion_queue, disk_evictor, auth: None, launch_timestamp };
+        let state = State { conf, tenants, deletion_queue, disk_evictor, auth, launch_timestamp };
         Server { store, router: router(state), tenant: TenantId::generate() }
     }
 

@@ -91,6 +91,35 @@ pub async fn get_lsn_by_timestamp(
     }))
 }
 
+/// The time of the latest commit at a position. Only shard zero has the commit times.
+pub async fn get_timestamp_of_lsn(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    query: QueryParams,
+    claims: RequestClaims,
+) -> Result<Json<String>, ApiError> {
+    let shard = tenant_of(&path, &claims)?;
+    if !shard.is_shard_zero() {
+        return Err(ApiError::bad_request("timestamps can be found by LSN on shard zero only"));
+    }
+    let lsn: Lsn = query.must_parse("lsn")?;
+    let timeline = active_timeline(&state, &path, &claims).await?;
+    let ctx = RequestContext::new(TaskKind::MgmtRequest, DownloadBehavior::Download);
+    let keys = timeline.keys(ctx);
+    let found = Keymap::at(&keys, lsn).timestamp_for_lsn().await;
+    let found = found.map_err(|failure| match failure.is_cancel() {
+        true => ApiError::Cancelled,
+        false => ApiError::internal(failure),
+    })?;
+    let time = found
+        .and_then(|micros| micros.checked_add(POSTGRES_EPOCH_MICROS))
+        .and_then(DateTime::<Utc>::from_timestamp_micros);
+    match time {
+        Some(time) => Ok(Json(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))),
+        None => Err(ApiError::not_found(format!("Timestamp for lsn {lsn} not found"))),
+    }
+}
+
 /// Keeps a position readable for a while.
 pub async fn lsn_lease(
     extract::State(state): extract::State<Arc<State>>,

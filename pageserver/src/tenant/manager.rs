@@ -2,6 +2,7 @@
 //! request.
 
 mod locations;
+mod maintenance;
 mod resolve;
 mod time_travel;
 

@@ -428,3 +428,54 @@ async fn a_timeline_with_branches_is_not_deleted_before_them() {
     }
     assert!(node.store.keys().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_reset_tenant_is_another_one_in_the_same_generation() {
+    let node = Node::new().await;
+    let old = node.attach(5).await;
+    let stray = node.conf.timeline_path(&node.shard, &TimelineId::generate());
+    for drop_cache in [false, true] {
+        std::fs::create_dir_all(&stray).unwrap();
+        node.manager.reset(node.shard, drop_cache).await.unwrap();
+        let new = node.manager.get(&node.shard).unwrap();
+        new.wait_active(ACTIVE_TENANT_TIMEOUT).await.unwrap();
+        assert!(!Arc::ptr_eq(&old, &new));
+        assert_eq!(new.generation, Generation::Valid(5));
+        assert!(!stray.exists());
+    }
+}
+
+#[tokio::test]
+async fn only_attached_tenants_can_be_reset() {
+    let node = Node::new().await;
+    let error = node.manager.reset(node.shard, false).await.unwrap_err().to_string();
+    assert!(error.starts_with("Tenant not found when trying to reset"), "{error}");
+    node.put_secondary(true).await;
+    let error = node.manager.reset(node.shard, false).await.unwrap_err().to_string();
+    assert_eq!(error, "Tenant is not in attached state");
+    assert!(node.manager.get_secondary(&node.shard).is_ok(), "it stays what it was");
+}
+
+#[tokio::test]
+async fn the_newest_generation_of_every_shard_is_found_in_remote_storage() {
+    let node = Node::new().await;
+    let tenant = node.shard.tenant_id;
+    let timeline = TimelineId::generate();
+    for (shard, generation) in [("", 3), ("", 7), ("-0104", 9)] {
+        let shard: TenantShardId = format!("{tenant}{shard}").parse().unwrap();
+        let path = remote_index_path(&shard, &timeline, Generation::Valid(generation));
+        node.store.put(&path, "{}").await;
+    }
+    node.store.put(&format!("tenants/{tenant}-0204/heatmap-v1.json"), "{}").await;
+    let found = node.manager.scan_remote_storage(tenant).await.unwrap();
+    let found: Vec<_> =
+        found.into_iter().map(|(shard, generation)| (shard.shard_slug(), generation)).collect();
+    let expected = [
+        ("0000".to_owned(), Generation::Valid(7)),
+        ("0104".to_owned(), Generation::Valid(9)),
+        ("0204".to_owned(), Generation::None),
+    ];
+    assert_eq!(found, expected);
+    let nobody = node.manager.scan_remote_storage(TenantId::generate()).await.unwrap();
+    assert!(nobody.is_empty());
+}
