@@ -9,7 +9,8 @@ mod runtimes;
 mod scope;
 
 pub use background::{
-    BackgroundLimit, BackgroundPermit, LoopKind, preinitialize_metrics, warn_when_period_overrun,
+    BackgroundLimit, BackgroundPermit, LoopKind, TenantLoop, preinitialize_metrics,
+    warn_when_period_overrun,
 };
 pub use runtimes::{RuntimeConfigError, Runtimes};
 pub use scope::{ExitOnError, TaskScope};
@@ -54,6 +55,11 @@ pub enum RuntimeKind {
     WalReceiver,
     /// Everything else.
     Background,
+}
+
+impl RuntimeKind {
+    /// How many there are.
+    pub const COUNT: usize = 4;
 }
 
 task_kinds! {

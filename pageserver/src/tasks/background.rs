@@ -101,6 +101,32 @@ static OVERRUNS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     ))
 });
 
+static TENANT_TASK_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "pageserver_tenant_task_events",
+        "Loops of tenants that began and ended",
+        &["event"]
+    ))
+});
+
+/// Counts a loop of a tenant while it runs.
+#[derive(Debug)]
+pub struct TenantLoop(());
+
+impl TenantLoop {
+    /// The loop begins.
+    pub fn start() -> Self {
+        TENANT_TASK_EVENTS.with_label_values(&["start"]).inc();
+        TenantLoop(())
+    }
+}
+
+impl Drop for TenantLoop {
+    fn drop(&mut self) {
+        TENANT_TASK_EVENTS.with_label_values(&["stop"]).inc();
+    }
+}
+
 /// The limit. Clones share it.
 #[derive(Clone, Debug)]
 pub struct BackgroundLimit {
@@ -181,6 +207,9 @@ pub fn preinitialize_metrics() {
         RUNNING.with_label_values(&label);
     }
     LazyLock::force(&OVERRUNS);
+    for event in ["start", "stop"] {
+        TENANT_TASK_EVENTS.with_label_values(&[event]);
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,22 @@
 //!
 //! By default there is one per [`RuntimeKind`]; an environment variable merges them.
 
+use std::sync::LazyLock;
+
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use metrics::{IntGaugeVec, register_int_gauge_vec};
+
 use super::RuntimeKind;
+
+static CONFIGURED_THREADS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
+        "pageserver_tokio_executor_thread_configured_count",
+        "Worker threads of all runtimes",
+        &["setup"]
+    )
+    .expect("a metric is registered once")
+});
 
 /// Merges the runtimes when set.
 const ONE_RUNTIME_VARIABLE: &str = "NEON_PAGESERVER_USE_ONE_RUNTIME";
@@ -72,6 +85,12 @@ impl Runtimes {
     }
 
     fn new(layout: Layout, workers: usize) -> Result<Self, RuntimeConfigError> {
+        let (setup, threads) = match layout {
+            Layout::Multiple => ("multiple-runtimes", RuntimeKind::COUNT * workers),
+            Layout::OneCurrentThread => ("one-runtime-single-threaded", 1),
+            Layout::One(threads) => ("one-runtime-multi-threaded", threads.unwrap_or(workers)),
+        };
+        CONFIGURED_THREADS.with_label_values(&[setup]).set(threads as i64);
         match layout {
             Layout::Multiple => Ok(Runtimes {
                 compute: start("compute request worker", Some(workers))?,

@@ -10,7 +10,7 @@ use utils::backoff::exponential_backoff_duration;
 
 use super::Tenant;
 use crate::context::{DownloadBehavior, RequestContext};
-use crate::tasks::{ExitOnError, LoopKind, TaskKind, warn_when_period_overrun};
+use crate::tasks::{ExitOnError, LoopKind, TaskKind, TenantLoop, warn_when_period_overrun};
 use crate::timeline::{CompactFlags, CompactionError};
 
 /// Time between looks at the configuration while compaction is off.
@@ -32,6 +32,7 @@ impl Tenant {
             shard_id = %self.tenant_shard_id.shard_slug(),
         );
         let compaction = async move {
+            let _counted = TenantLoop::start();
             // Tenants that start together should not compact together.
             let first = tenant.compaction_period().mul_f64(rand::rng().random_range(0.0..=1.0));
             let mut wait = first;

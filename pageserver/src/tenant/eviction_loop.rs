@@ -14,7 +14,7 @@ use utils::TimelineId;
 
 use super::Tenant;
 use crate::context::{DownloadBehavior, RequestContext};
-use crate::tasks::{ExitOnError, LoopKind, TaskKind, warn_when_period_overrun};
+use crate::tasks::{ExitOnError, LoopKind, TaskKind, TenantLoop, warn_when_period_overrun};
 use crate::timeline::{EvictionStats, Timeline};
 
 /// Time between looks at the configuration while there is no policy.
@@ -43,6 +43,7 @@ impl Tenant {
             shard_id = %self.tenant_shard_id.shard_slug(),
         );
         let eviction = async move {
+            let _counted = TenantLoop::start();
             let mut imitated = Imitated::new();
             // Tenants that start together should not evict together.
             let first = period_of(tenant.eviction_policy());

@@ -12,7 +12,7 @@ use utils::Lsn;
 use crate::context::{DownloadBehavior, RequestContext};
 use crate::keymap::Keymap;
 use crate::keymap::logical_size::CurrentLogicalSize;
-use crate::tasks::{ExitOnError, LoopKind, TaskKind};
+use crate::tasks::{ExitOnError, LoopKind, TaskKind, TenantLoop};
 use crate::timeline::Timeline;
 
 use super::Tenant;
@@ -32,6 +32,7 @@ impl Tenant {
             shard_id = %self.tenant_shard_id.shard_slug(),
         );
         let housekeeping = async move {
+            let _counted = TenantLoop::start();
             while tenant.sleep(tenant.housekeeping_period()).await {
                 for timeline in tenant.list_timelines() {
                     timeline.ingest_housekeeping();

@@ -1,11 +1,13 @@
 //! The routes, one method each.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use utils::{Lsn, TimelineId};
 
 use crate::models::{
     CheckpointOptions, FailpointConfig, GcRequest, GcResult, LayerMapInfo, LocationConfig,
-    LocationConfigList, LsnByTimestamp, LsnLease, LsnLeaseRequest, NodeStatus,
+    LocationConfigList, LsnByTimestamp, LsnLease, LsnLeaseRequest, NodeStatus, SecondaryProgress,
     TenantConfigOverrides, TenantConfigResponse, TenantDetails, TenantInfo, TenantLocationResponse,
     TimelineCreateRequest, TimelineInfo, Utilization,
 };
@@ -189,6 +191,32 @@ impl Client {
     ) -> Result<LsnLease, ClientError> {
         let path = timeline_path(shard, timeline, "/lsn_lease");
         self.0.call(Method::POST, &path, |r| r.json(&LsnLeaseRequest { lsn })).await
+    }
+
+    /// Stores which layers the attached location holds, for its secondaries.
+    pub async fn upload_heatmap(&self, shard: TenantShardId) -> Result<(), ClientError> {
+        let path = format!("/v1/tenant/{shard}/heatmap_upload");
+        self.call(Method::POST, &path, |r| r).await
+    }
+
+    /// How far the downloads of a secondary location are.
+    pub async fn secondary_status(
+        &self,
+        shard: TenantShardId,
+    ) -> Result<SecondaryProgress, ClientError> {
+        self.call(Method::GET, &format!("/v1/tenant/{shard}/secondary/status"), |r| r).await
+    }
+
+    /// Downloads what the heatmap names, and waits for it so long. Finished when everything that
+    /// the progress counts is there.
+    pub async fn secondary_download(
+        &self,
+        shard: TenantShardId,
+        wait: Duration,
+    ) -> Result<SecondaryProgress, ClientError> {
+        let path = format!("/v1/tenant/{shard}/secondary/download");
+        let wait_ms = wait.as_millis().to_string();
+        self.call(Method::POST, &path, |r| r.query(&[("wait_ms", wait_ms)])).await
     }
 }
 
