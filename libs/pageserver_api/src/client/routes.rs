@@ -196,7 +196,7 @@ impl Client {
     /// Stores which layers the attached location holds, for its secondaries.
     pub async fn upload_heatmap(&self, shard: TenantShardId) -> Result<(), ClientError> {
         let path = format!("/v1/tenant/{shard}/heatmap_upload");
-        self.call(Method::POST, &path, |r| r).await
+        self.0.call(Method::POST, &path, |r| r).await
     }
 
     /// How far the downloads of a secondary location are.
@@ -204,7 +204,7 @@ impl Client {
         &self,
         shard: TenantShardId,
     ) -> Result<SecondaryProgress, ClientError> {
-        self.call(Method::GET, &format!("/v1/tenant/{shard}/secondary/status"), |r| r).await
+        self.0.call(Method::GET, &format!("/v1/tenant/{shard}/secondary/status"), |r| r).await
     }
 
     /// Downloads what the heatmap names, and waits for it so long. Finished when everything that
@@ -216,7 +216,7 @@ impl Client {
     ) -> Result<SecondaryProgress, ClientError> {
         let path = format!("/v1/tenant/{shard}/secondary/download");
         let wait_ms = wait.as_millis().to_string();
-        self.call(Method::POST, &path, |r| r.query(&[("wait_ms", wait_ms)])).await
+        self.0.call(Method::POST, &path, |r| r.query(&[("wait_ms", wait_ms)])).await
     }
 }
 
