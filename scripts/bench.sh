@@ -5,6 +5,8 @@ source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 "$ROOT/scripts/setup.sh" all
 cargo build --release --locked --bins
+say "Storage of one safekeeper"
+cargo bench --locked -q -p safekeeper --bench storage
 POSTGRES_DISTRIB_DIR="$(postgres_accessible_dir "$ROOT/pg_install" /var/tmp/strata-pg_install)"
 OUTPUT="$(postgres_accessible_dir "$ROOT/test_output" /var/tmp/strata-bench)/bench"
 export POSTGRES_DISTRIB_DIR NEON_BIN="${NEON_BIN:-$ROOT/target/release}"

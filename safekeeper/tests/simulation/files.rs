@@ -42,6 +42,8 @@ struct Inode {
 enum Entry {
     Set(String, usize),
     Removed(String),
+    /// One step on disk: a crash leaves the file under either name.
+    Renamed(String, String),
 }
 
 #[derive(Debug)]
@@ -261,6 +263,11 @@ fn apply(directory: &mut Directory, entry: Entry) {
     match entry {
         Entry::Set(name, inode) => drop(directory.insert(name, inode)),
         Entry::Removed(name) => drop(directory.remove(&name)),
+        Entry::Renamed(from, to) => {
+            if let Some(inode) = directory.remove(&from) {
+                directory.insert(to, inode);
+            }
+        }
     }
 }
 
@@ -296,10 +303,10 @@ impl FileSystem for SimulatedFiles {
     fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
         let mut content = self.lock();
         content.step()?;
-        let inode = content.cached.get(&name(from)).copied().ok_or(ErrorKind::NotFound)?;
-        // One step on disk: were it two entries, a crash could leave neither or both.
-        content.change(Entry::Removed(name(from)));
-        content.change(Entry::Set(name(to), inode));
+        if !content.cached.contains_key(&name(from)) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        content.change(Entry::Renamed(name(from), name(to)));
         content.step()
     }
 
