@@ -18,6 +18,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("get", "/v1/location_config"),
     ("get", "/v1/location_config/{tenant_shard_id}"),
     ("post", "/v1/tenant/{tenant_shard_id}/reset"),
+    ("put", "/v1/tenant/{tenant_shard_id}/time_travel_remote_storage"),
+    ("post", "/v1/tenant/{tenant_shard_id}/timeline/{timeline_id}/preserve_initdb_archive"),
     ("put", "/v1/tenant/{tenant_shard_id}/break"),
     ("get", "/v1/tenant/{tenant_shard_id}/scan_remote_storage"),
     ("get", "/v1/tenant/{tenant_shard_id}/timeline"),
