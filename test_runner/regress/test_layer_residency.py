@@ -28,6 +28,8 @@ def loaded_env(builder: NeonEnvBuilder, **options: str) -> tuple[NeonEnv, dict[s
     endpoint.stop()
     http = env.pageserver.http()
     http.checkpoint_and_upload(env.initial_tenant, env.initial_timeline, lsn)
+    # Compaction has made more layers, and only what is stored can be evicted.
+    http.timeline_checkpoint(env.initial_tenant, env.initial_timeline, wait_until_uploaded="true")
     assert len(historic(http, env)) > 5
     return env, digests
 

@@ -108,7 +108,10 @@ def load(env: NeonEnv, home: NeonPageserver) -> tuple[dict[str, str], Lsn]:
     env.pg_bin.run("pgbench", "-i", "-s", "2", "-q", endpoint.connstr())
     digests, lsn = table_digests(endpoint), endpoint.flush_lsn()
     endpoint.stop()
-    home.http().checkpoint_and_upload(env.initial_tenant, env.initial_timeline, lsn)
+    http = home.http()
+    http.checkpoint_and_upload(env.initial_tenant, env.initial_timeline, lsn)
+    # Compaction has made more layers: heatmaps name, and evictions take, only what is stored.
+    http.timeline_checkpoint(env.initial_tenant, env.initial_timeline, wait_until_uploaded="true")
     return digests, lsn
 
 

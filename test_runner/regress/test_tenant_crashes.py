@@ -26,7 +26,9 @@ def env(neon_env_builder: NeonEnvBuilder) -> NeonEnv:
     endpoint.sql(f"CREATE TABLE t AS SELECT n FROM generate_series(1, {ROWS}) n")
     lsn = endpoint.flush_lsn()
     endpoint.stop()
-    env.pageserver.http().checkpoint_and_upload(env.initial_tenant, env.initial_timeline, lsn)
+    http = env.pageserver.http()
+    http.checkpoint_and_upload(env.initial_tenant, env.initial_timeline, lsn)
+    http.timeline_checkpoint(env.initial_tenant, env.initial_timeline, wait_until_uploaded="true")
     return env
 
 
