@@ -40,6 +40,7 @@ use wal_quorum::messages::{AcceptorMessage, ProposerMessage};
 use crate::archive::WalArchive;
 use crate::blocking;
 use crate::config::Config;
+use crate::metrics;
 use crate::node::Node;
 use crate::wal_storage::{SegmentDir, WalReader, WalSource};
 
@@ -220,6 +221,8 @@ impl Timeline {
         &self,
         message: ProposerMessage,
     ) -> Result<Option<AcceptorMessage>, TimelineError> {
+        let elected = matches!(message, ProposerMessage::Elected(_));
+        let _timer = elected.then(|| metrics::misc_timer("handle_elected"));
         let mut state = self.write().await;
         self.check_usable()?;
         let acceptor = state.acceptor_mut()?;

@@ -9,6 +9,7 @@ use wal_quorum::state::MemoryState;
 use super::super::wal_backup::election;
 use super::super::wal_removal::horizon;
 use super::super::{FlushPosition, Timeline};
+use crate::metrics;
 use crate::timeline::recovery::Standing;
 use crate::wal_storage::segno;
 
@@ -30,6 +31,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) async fn take(timeline: &Timeline) -> Self {
+        let _timer = metrics::misc_timer("state_snapshot");
         let config = timeline.config();
         let laggard = match config.walsenders_keep_horizon {
             true => timeline.senders().laggard_lsn(),
