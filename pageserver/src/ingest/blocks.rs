@@ -130,3 +130,6 @@ fn put_block<S: KeyStore>(
 fn is_page_image(record: &DecodedRecord) -> bool {
     record.rmid == rmgr::XLOG && matches!(record.info, xlog::FPI | xlog::FPI_FOR_HINT)
 }
+
+#[cfg(test)]
+mod tests;
