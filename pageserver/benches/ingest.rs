@@ -263,12 +263,15 @@ async fn ingest_all(store: &Store, wal: &[u8]) -> u64 {
     records
 }
 
-/// A store with an empty database.
+/// A store with a database of one relation, which has all blocks already: what is measured is
+/// changes, not growth.
 async fn new_store(path: &Utf8Path) -> Store {
     let store = Store::new(path);
     let mut modification = DatadirModification::begin(&store, MAJOR, Lsn(16));
     modification.init_empty();
     modification.put_checkpoint(&CheckPoint::decode(&[0; 88]).expect("a checkpoint"));
+    let created = modification.create_relation(REL, RANDOM_BLOCKS as u32).await;
+    created.expect("the relation is new");
     modification.commit().await.expect("commit");
     store
 }
