@@ -14,24 +14,20 @@ pub use reqwest;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The request did not reach the server, or its answer did not come back whole.
-    #[error("{method} {url}: {source}")]
+    #[error("{request}: {source}")]
     Transport {
-        /// HTTP method.
-        method: Method,
-        /// What was asked.
-        url: String,
+        /// What was asked: method and URL.
+        request: String,
         /// The cause.
         source: reqwest::Error,
     },
     /// The server refused.
-    #[error("{method} {url}: {server} answered {status}: {message}")]
+    #[error("{request}: {server} answered {status}: {message}")]
     Refused {
         /// What kind of server it is.
         server: &'static str,
-        /// HTTP method.
-        method: Method,
-        /// What was asked.
-        url: String,
+        /// What was asked: method and URL.
+        request: String,
         /// The status it answered with.
         status: StatusCode,
         /// The reason it gave.
@@ -97,8 +93,8 @@ impl HttpClient {
         path: &str,
         fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<T, ClientError> {
-        let (response, url) = self.exchange(method.clone(), path, fill).await?;
-        response.json().await.map_err(|source| ClientError::Transport { method, url, source })
+        let (response, request) = self.exchange(method, path, fill).await?;
+        response.json().await.map_err(|source| ClientError::Transport { request, source })
     }
 
     /// Like [`Self::call`], for answers that are not JSON: their content is yet to be read.
@@ -111,7 +107,7 @@ impl HttpClient {
         Ok(self.exchange(method, path, fill).await?.0)
     }
 
-    /// The response, if it is one of success, and the URL.
+    /// The response, if it is one of success, and what was asked.
     async fn exchange(
         &self,
         method: Method,
@@ -119,25 +115,26 @@ impl HttpClient {
         fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<(Response, String), ClientError> {
         let url = format!("{}{path}", self.base_url);
-        let mut request = fill(self.http.request(method.clone(), &url));
+        let request = format!("{method} {url}");
+        let mut builder = fill(self.http.request(method, &url));
         if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+            builder = builder.bearer_auth(token);
         }
-        let response = match request.send().await {
+        let response = match builder.send().await {
             Ok(response) => response,
-            Err(source) => return Err(ClientError::Transport { method, url, source }),
+            Err(source) => return Err(ClientError::Transport { request, source }),
         };
         match response.status().is_success() {
-            true => Ok((response, url)),
-            false => Err(self.refusal(method, url, response).await),
+            true => Ok((response, request)),
+            false => Err(self.refusal(request, response).await),
         }
     }
 
-    async fn refusal(&self, method: Method, url: String, response: Response) -> ClientError {
+    async fn refusal(&self, request: String, response: Response) -> ClientError {
         let status = response.status();
         let body = response.text().await.unwrap_or_default();
         let message = serde_json::from_str::<ErrorBody>(&body).map_or(body, |error| error.msg);
-        ClientError::Refused { server: self.server, method, url, status, message }
+        ClientError::Refused { server: self.server, request, status, message }
     }
 }
 
