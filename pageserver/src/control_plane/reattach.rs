@@ -11,7 +11,7 @@ use crate::config::{AttachMode, LocationConf, LocationMode};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Go on with this location.
-    Keep(LocationConf),
+    Keep(Box<LocationConf>),
     /// Remove the directory; the objects belong to somebody else.
     Detach,
 }
@@ -31,7 +31,7 @@ pub fn decide(
             if let LocationMode::Attached { .. } = local.mode {
                 local.mode = LocationMode::Secondary { warm: true };
             }
-            return Verdict::Keep(local);
+            return Verdict::Keep(Box::new(local));
         }
         LocationConfigMode::Detached => return detach(shard),
     };
@@ -52,10 +52,10 @@ pub fn decide(
              tenant {shard} that is attached in generation {stored:?}, demoting to secondary"
         );
         local.mode = LocationMode::Secondary { warm: true };
-        return Verdict::Keep(local);
+        return Verdict::Keep(Box::new(local));
     }
     local.mode = LocationMode::Attached { generation, attach_mode };
-    Verdict::Keep(local)
+    Verdict::Keep(Box::new(local))
 }
 
 fn detach(shard: &TenantShardId) -> Verdict {

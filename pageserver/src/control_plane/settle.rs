@@ -96,9 +96,9 @@ impl ControlPlane {
             match decide(&shard, local, answers.get(&shard)) {
                 Verdict::Keep(location) => {
                     if location.mode != stored {
-                        changed.push((shard, location.clone()));
+                        changed.push((shard, (*location).clone()));
                     }
-                    settled.locations.insert(shard, Ok(location));
+                    settled.locations.insert(shard, Ok(*location));
                 }
                 Verdict::Detach => settled.removed.extend(rename_away(conf, shard).await),
             }

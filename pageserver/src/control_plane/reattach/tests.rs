@@ -35,7 +35,7 @@ fn check(local: LocationConf, answer: Option<ReAttachResponseTenant>, expected: 
 #[test]
 fn a_tenant_is_attached_in_the_generation_of_the_answer() {
     let given = answer(LocationConfigMode::AttachedMulti, Some(8));
-    let expected = Verdict::Keep(attached(8, AttachMode::Multi));
+    let expected = Verdict::Keep(Box::new(attached(8, AttachMode::Multi)));
     check(attached(7, AttachMode::Single), Some(given.clone()), expected.clone());
     check(attached(8, AttachMode::Stale), Some(given.clone()), expected.clone());
     check(secondary(true), Some(given), expected);
@@ -57,12 +57,12 @@ fn an_answer_without_a_generation_detaches() {
 #[test]
 fn a_lower_generation_demotes_and_keeps_the_files() {
     let given = answer(LocationConfigMode::AttachedSingle, Some(6));
-    check(attached(7, AttachMode::Single), Some(given), Verdict::Keep(secondary(true)));
+    check(attached(7, AttachMode::Single), Some(given), Verdict::Keep(Box::new(secondary(true))));
 }
 
 #[test]
 fn a_secondary_stays_as_it_was() {
     let given = answer(LocationConfigMode::Secondary, None);
-    check(secondary(false), Some(given.clone()), Verdict::Keep(secondary(false)));
-    check(attached(7, AttachMode::Single), Some(given), Verdict::Keep(secondary(true)));
+    check(secondary(false), Some(given.clone()), Verdict::Keep(Box::new(secondary(false))));
+    check(attached(7, AttachMode::Single), Some(given), Verdict::Keep(Box::new(secondary(true))));
 }
