@@ -212,7 +212,7 @@ impl Routes {
             )
             .put(
                 "/time_travel_remote_storage",
-                Access::Node,
+                Access::Tenant,
                 "Brings a tenant that is not attached back to an earlier time",
                 time_travel::recover,
             )
@@ -228,6 +228,13 @@ impl Routes {
                 "The shards of a tenant in remote storage",
                 debug::scan_remote_storage,
             )
+            .get("/timeline", Access::Tenant, "Every timeline of a shard", timeline::list)
+            .post("/timeline", Access::Tenant, "Creates a timeline", timeline::create)
+            .below("")
+    }
+
+    fn secondaries(self) -> Self {
+        self.below(TENANT)
             .post(
                 "/heatmap_upload",
                 Access::Node,
@@ -246,8 +253,6 @@ impl Routes {
                 "Downloads what the heatmap names",
                 secondary::download,
             )
-            .get("/timeline", Access::Tenant, "Every timeline of a shard", timeline::list)
-            .post("/timeline", Access::Tenant, "Creates a timeline", timeline::create)
             .below("")
     }
 
@@ -314,7 +319,8 @@ impl Routes {
 
 /// Every route of the management API, and its description.
 pub fn all() -> (Router<Arc<State>>, Vec<Documented>) {
-    let Routes { router, documented, .. } = Routes::new().node().tenants().timelines();
+    let Routes { router, documented, .. } =
+        Routes::new().node().tenants().secondaries().timelines();
     (router, documented)
 }
 
