@@ -49,8 +49,10 @@ pub(super) struct Stream {
     pub(super) announce: bool,
     /// The commit position it was told last.
     pub(super) told_commit_lsn: Lsn,
-    /// Where the last two messages with WAL ended, older first.
-    pub(super) message_ends: [Lsn; 2],
+    /// Messages with WAL that wait for an answer. One answer may be for several of them, so this
+    /// can be too high by what was synced together, but is never at the limit with nothing under
+    /// way: the last answer took it below.
+    pub(super) unanswered: u32,
 }
 
 impl Stream {
@@ -61,14 +63,14 @@ impl Stream {
             sending: false,
             announce: true,
             told_commit_lsn: Lsn::INVALID,
-            message_ends: [Lsn::INVALID; 2],
+            unanswered: 0,
         }
     }
 
     /// Notes a message that was sent.
     pub(super) fn note_sent(&mut self, end_lsn: Lsn, commit_lsn: Lsn) {
         if end_lsn > self.next_lsn {
-            self.message_ends = [self.message_ends[1], end_lsn];
+            self.unanswered += 1;
         }
         self.next_lsn = end_lsn;
         self.sending = true;
@@ -76,10 +78,16 @@ impl Stream {
         self.told_commit_lsn = commit_lsn;
     }
 
-    /// Whether two messages with WAL wait for the disk behind `flush_lsn`: one is being synced
-    /// and the other is next, so whatever comes after them can as well gather here.
-    pub(super) fn is_busy(&self, flush_lsn: Lsn) -> bool {
-        flush_lsn < self.message_ends[0]
+    /// Notes an answer.
+    pub(super) fn note_answer(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// Whether one message is being synced and another is next, so that whatever comes after
+    /// them can as well gather here. The position in an answer does not tell: it stays where
+    /// it is while a record is longer than a message.
+    pub(super) fn is_busy(&self) -> bool {
+        self.unanswered >= 2
     }
 }
 

@@ -71,7 +71,7 @@ impl Proposer {
         let limit = begin_lsn + self.config.max_append_bytes;
         let wanted = limit.min(leadership.available_lsn).max(begin_lsn);
         let is_full = wanted == limit;
-        if !is_full && stream.is_busy(self.peers[index].last_response.flush_lsn) {
+        if !is_full && stream.is_busy() {
             return;
         }
         let (end_lsn, source) = self.locate(index, begin_lsn, wanted);
@@ -140,7 +140,13 @@ impl Proposer {
             return self.close(index, CloseReason::FlushWentBack { from, to });
         }
         let pageserver_feedback = response.pageserver_feedback;
-        self.peers[index].last_response = response;
+        let peer = &mut self.peers[index];
+        peer.last_response = response;
+        let mut had_gathered = false;
+        if let Phase::Active(stream) = &mut peer.phase {
+            had_gathered = stream.is_busy();
+            stream.note_answer();
+        }
         self.advance_commit_lsn();
         if let Some(feedback) = pageserver_feedback {
             self.take_pageserver_feedback(feedback);
@@ -150,6 +156,8 @@ impl Proposer {
         if to > from {
             // This one may now serve others that found no donor.
             (0..self.peers.len()).for_each(|other| self.push(other));
+        } else if had_gathered {
+            self.push(index);
         }
         self.check_synced();
     }

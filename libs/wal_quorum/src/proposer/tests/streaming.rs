@@ -66,6 +66,19 @@ fn small_pieces_gather_while_a_safekeeper_syncs_two_messages() {
 }
 
 #[test]
+fn a_record_longer_than_two_messages_is_not_held_back() {
+    let mut table = Table::elected(1);
+    for end_lsn in [E + 8, E + 16] {
+        table.event(Event::WalAvailable { end_lsn });
+        table.sent(0);
+    }
+    assert!(wal_sends(&table.event(Event::WalAvailable { end_lsn: E + 24 })).is_empty());
+    // Nothing whole was flushed yet, so the position cannot move.
+    let rest = wal_sends(&table.flushed(0, E));
+    assert_eq!((rest[0].1.begin_lsn, rest[0].1.end_lsn), (E + 16, E + 24));
+}
+
+#[test]
 fn full_messages_do_not_wait_for_a_busy_safekeeper() {
     let mut table = Table::elected(1);
     let end_lsn = E + 5 * MAX_APPEND_BYTES;
