@@ -33,9 +33,14 @@ pub fn random(rng: &mut StdRng, safekeepers: usize) -> Vec<(u64, Disturbance)> {
     let mut time_ms = rng.random_range(0..100);
     let pause_bound_ms = [60, 250, 500][rng.random_range(0..3)];
     let count = rng.random_range(1..50);
+    let contested = rng.random_bool(0.3);
     let schedule = (0..count).map(|_| {
         time_ms += rng.random_range(0..pause_bound_ms);
-        (time_ms, random_disturbance(rng, safekeepers))
+        let disturbance = match contested {
+            true => contested_disturbance(rng, safekeepers),
+            false => random_disturbance(rng, safekeepers),
+        };
+        (time_ms, disturbance)
     });
     schedule.collect()
 }
@@ -53,5 +58,18 @@ fn random_disturbance(rng: &mut StdRng, safekeepers: usize) -> Disturbance {
         17 => Disturbance::BreakLinks(safekeeper),
         18 => Disturbance::StartRival,
         _ => Disturbance::TrimWindow,
+    }
+}
+
+/// Leaders that change often and reach few: logs fork, and terms overlap.
+fn contested_disturbance(rng: &mut StdRng, safekeepers: usize) -> Disturbance {
+    let safekeeper = rng.random_range(0..safekeepers);
+    match rng.random_range(0..12) {
+        0..3 => Disturbance::Write(rng.random_range(1..4)),
+        3..6 => Disturbance::CrashCompute,
+        6 => Disturbance::RestartProposer,
+        7..10 => Disturbance::CutOff(safekeeper, rng.random_range(50..1000)),
+        10 => Disturbance::CrashSafekeeper(safekeeper),
+        _ => Disturbance::StartRival,
     }
 }
