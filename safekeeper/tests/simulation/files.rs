@@ -89,6 +89,19 @@ impl SimulatedFiles {
         self.lock().sync_fails = true;
     }
 
+    /// Runs something during which nothing that is planned goes wrong.
+    pub fn without_failures<T>(&self, work: impl FnOnce() -> T) -> T {
+        let planned = |content: &mut Content| {
+            (content.operations_left.take(), std::mem::take(&mut content.sync_fails))
+        };
+        let (operations_left, sync_fails) = planned(&mut self.lock());
+        let outcome = work();
+        let mut content = self.lock();
+        (content.operations_left, content.sync_fails) = (operations_left, sync_fails);
+        drop(content);
+        outcome
+    }
+
     pub fn has_failed(&self) -> bool {
         self.lock().failed
     }

@@ -14,7 +14,7 @@ use wal_quorum::simulation::{Mutation, run_random};
 /// How many random schedules a test runs; `share` of what is asked for.
 fn schedules(share: u64) -> u64 {
     let total = std::env::var("SIM_SCHEDULES").ok().and_then(|text| text.parse().ok());
-    total.unwrap_or(400) / share
+    total.unwrap_or(40) / share
 }
 
 fn run_share(part: u64) {

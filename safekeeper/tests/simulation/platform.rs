@@ -90,8 +90,8 @@ impl Platform for RealStorage {
     }
 
     fn open_wal(&self, file: &ControlFile) -> FileWalStorage {
-        FileWalStorage::open(self.segments(), MAJOR, file.commit_lsn)
-            .expect("no failure is planned while a safekeeper starts")
+        let open = || FileWalStorage::open(self.segments(), MAJOR, file.commit_lsn);
+        self.0.without_failures(open).expect("nothing fails while a safekeeper starts")
     }
 
     fn read(&self, range: Range<Lsn>) -> Vec<u8> {

@@ -374,7 +374,11 @@ impl<P: Platform> World<P> {
                 self.after_network_delay(Happening::ClosedAtCompute(link));
             }
             (Reply::Crash, _) => self.crash_safekeeper(index),
-            (reply, None) => panic!("{reply:?} outside a session"),
+            // A peer's news that cannot be stored come again.
+            (Reply::Close, None) => {}
+            (reply @ (Reply::Now(_) | Reply::AfterFlush), None) => {
+                panic!("{reply:?} outside a session")
+            }
         }
         self.oracle.check_safekeeper(index, &self.safekeepers);
     }
