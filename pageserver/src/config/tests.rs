@@ -131,8 +131,8 @@ fn tokens_need_a_key_file() {
 
 #[test]
 fn keys_of_absent_features_are_accepted_and_listed() {
-    let conf = parse("wal_redo_timeout = '3s'").unwrap();
-    assert_eq!(conf.without_effect, ["wal_redo_timeout"]);
+    let conf = parse("synthetic_size_calculation_interval = '3s'").unwrap();
+    assert_eq!(conf.without_effect, ["synthetic_size_calculation_interval"]);
 }
 
 #[test]

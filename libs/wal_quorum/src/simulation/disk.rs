@@ -104,8 +104,16 @@ impl Disk {
         copy_range(&self.0.borrow().durable, range)
     }
 
+    fn check_usable(&self) -> Result<(), StorageError> {
+        match self.0.borrow().poisoned {
+            true => Err("an earlier sync failed".into()),
+            false => Ok(()),
+        }
+    }
+
     /// One step of an operation; power may fail at it.
     fn step(&self) -> Result<(), StorageError> {
+        self.check_usable()?;
         let mut content = self.0.borrow_mut();
         match content.operations_left.as_mut() {
             Some(0) => Err(Box::new(PowerFailure)),
@@ -352,6 +360,8 @@ impl WalStorage for SimulatedWal {
     }
 
     fn flush_wal(&mut self) -> Result<(), StorageError> {
+        // After a failed sync not even what seems to be flushed may be vouched for.
+        self.disk.check_usable()?;
         if self.flush_record_lsn == self.write_record_lsn {
             return Ok(());
         }

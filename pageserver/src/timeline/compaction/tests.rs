@@ -1,5 +1,3 @@
-mod chain;
-
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
