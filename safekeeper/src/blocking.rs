@@ -3,16 +3,25 @@
 //! A timeline's lock is held over disk I/O on purpose: that makes "check the term, write, sync"
 //! one step. The work must therefore finish on the spot, but without holding up other tasks.
 //!
-//! The WAL service has a runtime of its own with more workers than there are processors, which
-//! exist to wait for the disk: there the work is simply done. Elsewhere the other tasks of a
-//! worker first move to another thread, which costs more than a short write.
+//! Usually the other tasks of a worker first move to another thread. That takes longer than a
+//! short write, so the workers of the WAL service, of which there are more than processors, do
+//! what is usually quick in place. Nobody looks after the sockets of a worker meanwhile; as soon
+//! as the disk turns out to be slow, other tasks move away there as well.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 
 /// Workers of the WAL service for each processor: so many syncs can be under way.
 const WORKERS_PER_PROCESSOR: usize = 4;
+
+/// What takes less is quick.
+const QUICK_NANOS: u64 = 500_000;
+
+/// How long work of the WAL service took lately.
+static LATELY_NANOS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
@@ -22,10 +31,26 @@ thread_local! {
 pub fn run<T>(work: impl FnOnce() -> T) -> T {
     let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
     match flavor {
-        Ok(RuntimeFlavor::MultiThread) if !MAY_BLOCK.get() => tokio::task::block_in_place(work),
-        // A worker of the WAL service, or `--current-thread-runtime`: there is nobody else to run.
+        Ok(RuntimeFlavor::MultiThread) if MAY_BLOCK.get() => {
+            match LATELY_NANOS.load(Ordering::Relaxed) < QUICK_NANOS {
+                true => timed(work),
+                false => tokio::task::block_in_place(|| timed(work)),
+            }
+        }
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        // `--current-thread-runtime`: there is nobody else to run.
         Ok(_) | Err(_) => work(),
     }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let outcome = work();
+    let took_nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    // Updates that get lost between two workers do not matter.
+    let lately_nanos = LATELY_NANOS.load(Ordering::Relaxed);
+    LATELY_NANOS.store(lately_nanos - lately_nanos / 8 + took_nanos / 8, Ordering::Relaxed);
+    outcome
 }
 
 /// The runtime of the WAL service. Dropping it ends it without waiting for its tasks.

@@ -37,7 +37,7 @@ impl Daemon {
             .spawn()
             .unwrap();
         let daemon = Self { child, http_port };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !daemon.get("/v1/status").contains("{\"id\":5}") {
             assert!(Instant::now() < deadline, "the daemon does not answer");
             std::thread::sleep(Duration::from_millis(20));
@@ -151,7 +151,7 @@ fn readiness_is_notified() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut child = Command::new(PROGRAM)
         .args(["--id=5", "--listen-pg=127.0.0.1:0", "--listen-http=127.0.0.1:0", "-D"])
         .arg(dir.path())

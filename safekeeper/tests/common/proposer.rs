@@ -167,8 +167,8 @@ impl MiniProposer {
 
     /// The next message. A test that waits for one that never comes should say so.
     async fn next(&mut self) -> Result<Option<Bytes>, postgres_client::Error> {
-        let received = tokio::time::timeout(Duration::from_secs(20), self.stream.recv()).await;
-        received.expect("the safekeeper answers within 20 seconds")
+        let received = tokio::time::timeout(Duration::from_secs(60), self.stream.recv()).await;
+        received.expect("the safekeeper answers within a minute")
     }
 
     /// What the safekeeper says when it ends the session.
