@@ -242,9 +242,11 @@ impl Session {
 
     async fn receive_wal(&self, pgb: &mut PostgresBackend) -> Result<(), CopyStreamEnd> {
         loop {
+            // Biased, so that nothing is taken any more once the safekeeper went offline.
             let payload = tokio::select! {
-                payload = pgb.read_copy_message() => payload?,
+                biased;
                 () = self.cancel.cancelled() => return Err(CopyStreamEnd::Eof),
+                payload = pgb.read_copy_message() => payload?,
             };
             let message = ProposerMessage::decode(payload).map_err(anyhow::Error::from)?;
             let answer = self
