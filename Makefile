@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-redo lint bench bench-redo docs fuzz clean
+.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-redo simulate lint bench bench-redo docs fuzz clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -41,6 +41,10 @@ test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
 
 test-redo: ## Redo against PostgreSQL's own regression SQL, every record compared (an hour)
 	@scripts/test_redo.sh
+
+simulate: ## Simulate the consensus: SIM_SCHEDULES (200000) schedules, a hundredth of them on the real storage code
+	SIM_SCHEDULES=$${SIM_SCHEDULES:-200000} cargo test --release --locked -p wal_quorum simulation
+	SIM_SCHEDULES=$$(( $${SIM_SCHEDULES:-200000} / 100 )) cargo test --release --locked -p safekeeper --test simulation -- --include-ignored
 
 lint: ## Formatting, clippy, dependency policy and the house rules
 	@scripts/lint.sh

@@ -94,7 +94,10 @@ async fn a_physical_replication_stream_delivers_wal_until_shutdown() {
             ..Default::default()
         }
         .write(&mut reply);
-        sender.send(&reply).await.unwrap();
+        if sender.send(&reply).await.is_err() {
+            // The server had what it waited for, and left before it read this.
+            break;
+        }
     }
     assert!(position > start + 100_000, "{start} to {position}");
     shutdown.join().unwrap();

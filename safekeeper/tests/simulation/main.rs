@@ -60,21 +60,25 @@ fn check(mutation: Mutation) {
 }
 
 #[test]
+#[ignore = "searches for minutes; `make simulate` runs it"]
 fn leaving_out_the_term_check_on_append_is_noticed() {
     check(Mutation::NoTermCheckOnAppend);
 }
 
 #[test]
+#[ignore = "searches for minutes; `make simulate` runs it"]
 fn committing_wal_of_earlier_terms_by_counting_is_noticed() {
     check(Mutation::NoEpochStartRule);
 }
 
 #[test]
+#[ignore = "searches for minutes; `make simulate` runs it"]
 fn truncating_after_adopting_the_history_is_noticed() {
     check(Mutation::TruncationAfterHistory);
 }
 
 #[test]
+#[ignore = "searches for minutes; `make simulate` runs it"]
 fn answering_before_syncing_is_noticed() {
     check(Mutation::NoSyncBeforeAnswer);
 }
