@@ -31,10 +31,13 @@ Acquire::Languages "none";
 # A mirror may lag; what is fetched are sources to test against, not software to run.
 Acquire::Check-Valid-Until "false";
 CONF
-    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg major
+    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg major mirror
+    # Where this system has its own packages from.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
+    [ -n "$mirror" ] || die "apt has no package lists; run 'apt-get update' first"
     : >"$APT/etc/sources.list"
     for major in "${!SUITES[@]}"; do
-        echo "deb-src [signed-by=$keyring] http://deb.debian.org/debian ${SUITES[$major]} main" >>"$APT/etc/sources.list"
+        echo "deb-src [signed-by=$keyring] $mirror ${SUITES[$major]} main" >>"$APT/etc/sources.list"
     done
 }
 
