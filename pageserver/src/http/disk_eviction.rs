@@ -9,7 +9,7 @@ use http_server::extract::JsonBody;
 use serde::Deserialize;
 
 use crate::config::EvictionOrder;
-use crate::disk_eviction::{EvictedBytes, Outcome};
+use crate::disk_eviction::{DiskEvictionError, EvictedBytes, Outcome};
 
 use super::State;
 
@@ -31,5 +31,10 @@ pub async fn run(
 ) -> Result<Json<Outcome<EvictedBytes>>, ApiError> {
     let usage = EvictedBytes { evict_bytes: request.evict_bytes, freed_bytes: 0 };
     let outcome = state.disk_evictor.evict(usage, request.eviction_order).await;
-    outcome.map(Json).map_err(ApiError::internal)
+    outcome.map(Json).map_err(|error| match error {
+        DiskEvictionError::AlreadyExecuting => {
+            ApiError::ResourceUnavailable(error.to_string().into())
+        }
+        DiskEvictionError::Usage(_) => ApiError::internal(error),
+    })
 }
