@@ -34,13 +34,14 @@ enum Kind {
     Text,
 }
 
-const INTEGERS: [&str; 8] = [
+const INTEGERS: [&str; 9] = [
     "checkpoint_distance",
     "compaction_target_size",
     "compaction_threshold",
     "gc_horizon",
     "image_creation_threshold",
     "image_layer_creation_check_threshold",
+    "max_delta_chain_length",
     "max_lsn_wal_lag",
     "min_resident_size_override",
 ];

@@ -7,6 +7,7 @@
 //! Lock order: the writer's async mutex, then the layer manager's lock, then the upload
 //! queue's. The latter two are never held over I/O or an await.
 
+mod chain_ceiling;
 mod compaction;
 mod create;
 mod download_all;

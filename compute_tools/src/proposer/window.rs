@@ -11,7 +11,8 @@ use utils::Lsn;
 /// The window. Contiguous from `start` to `end`.
 #[derive(Debug)]
 pub struct WalWindow {
-    chunks: VecDeque<Bytes>,
+    /// With the position of each one's first byte, ascending.
+    chunks: VecDeque<(Lsn, Bytes)>,
     start: Lsn,
     end: Lsn,
     commit_lsn: Lsn,
@@ -56,7 +57,7 @@ impl WalWindow {
         }
         self.end = self.end + bytes.len() as u64;
         if !bytes.is_empty() {
-            self.chunks.push_back(bytes);
+            self.chunks.push_back((position, bytes));
         }
         self.trim();
         Ok(())
@@ -73,23 +74,16 @@ impl WalWindow {
         if begin < self.start || end > self.end || begin > end {
             return None;
         }
-        let mut skip = begin.0 - self.start.0;
-        let mut wanted = end.0 - begin.0;
-        let mut parts = Vec::new();
-        for chunk in &self.chunks {
-            let length = chunk.len() as u64;
-            if skip >= length {
-                skip -= length;
-                continue;
-            }
-            if wanted == 0 {
-                break;
-            }
-            let take = (length - skip).min(wanted);
-            parts.push(chunk.slice(skip as usize..(skip + take) as usize));
-            wanted -= take;
-            skip = 0;
-        }
+        // The window holds many small chunks, and most reads are of its end.
+        let first = self.chunks.partition_point(|(at, chunk)| *at + chunk.len() as u64 <= begin);
+        let chunks = self.chunks.range(first..).take_while(|(at, _)| *at < end);
+        let parts: Vec<Bytes> = chunks
+            .map(|(at, chunk)| {
+                let from = begin.saturating_sub(*at) as usize;
+                let to = chunk.len().min((end.0 - at.0) as usize);
+                chunk.slice(from..to)
+            })
+            .collect();
         match <[Bytes; 1]>::try_from(parts) {
             Ok([single]) => Some(single),
             Err(parts) => {
@@ -103,8 +97,8 @@ impl WalWindow {
     /// Drops the oldest chunks that are committed, as far as the capacity demands.
     fn trim(&mut self) {
         while self.end.0 - self.start.0 > self.capacity_bytes {
-            let Some(oldest) = self.chunks.front() else { break };
-            let chunk_end = self.start + oldest.len() as u64;
+            let Some((at, oldest)) = self.chunks.front() else { break };
+            let chunk_end = *at + oldest.len() as u64;
             if chunk_end > self.commit_lsn {
                 break;
             }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -167,10 +168,38 @@ impl InMemoryLayer {
         }
     }
 
-    /// Writes a frozen layer out as a delta layer over the whole key space. Returns its name,
-    /// where it is, and its length. Blocks; the directory is not fsynced.
+    /// Where runs of records reach `ceiling`, by key: the LSNs of every `ceiling`-th record since
+    /// the last value that needs nothing older. The layer must be frozen.
+    pub fn long_chains(&self, ceiling: NonZeroU32) -> Vec<(Key, Vec<Lsn>)> {
+        let inner = self.read();
+        let mut chains = Vec::new();
+        for (key, versions) in &inner.index {
+            // Most keys have few versions; looking at each would be for nothing.
+            if versions.len() < ceiling.get() as usize {
+                continue;
+            }
+            let mut length = 0;
+            let mut ends = Vec::new();
+            for (lsn, position) in versions {
+                length = if position.will_init { 1 } else { length + 1 };
+                if length >= ceiling.get() {
+                    ends.push(*lsn);
+                    length = 0;
+                }
+            }
+            if !ends.is_empty() {
+                chains.push((*key, ends));
+            }
+        }
+        chains
+    }
+
+    /// Writes a frozen layer out as a delta layer over the whole key space. `images` stand in
+    /// for the values at the same keys and LSNs. Returns the layer's name, where it is, and its
+    /// length. Blocks; the directory is not fsynced.
     pub fn write_out(
         &self,
+        images: &BTreeMap<(Key, Lsn), Bytes>,
         directory: &Utf8Path,
         tenant_id: TenantId,
         timeline_id: TimelineId,
@@ -184,8 +213,15 @@ impl InMemoryLayer {
         let lsns = self.lsn_range();
         let mut writer =
             DeltaLayerWriter::create(directory, tenant_id, timeline_id, Key::MIN, lsns)?;
+        let mut buffer = BytesMut::new();
         for (key, versions) in &inner.index {
             for (lsn, position) in versions {
+                if let Some(image) = images.get(&(*key, *lsn)) {
+                    buffer.clear();
+                    Value::Image(image.clone()).encode(&mut buffer);
+                    writer.put(*key, *lsn, &buffer)?;
+                    continue;
+                }
                 let start = position.offset as usize;
                 let value =
                     values.get(start..start + position.length as usize).ok_or_else(|| {

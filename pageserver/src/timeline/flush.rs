@@ -187,12 +187,14 @@ impl Timeline {
 
     /// Writes the delta and makes its name durable.
     async fn write_out(&self, frozen: &Arc<InMemoryLayer>) -> Result<NewLayer, FlushError> {
+        let images = self.images_of_long_chains(frozen).await?;
         let layer = Arc::clone(frozen);
         let directory = self.layer_owner.directory.clone();
         let (tenant_id, timeline_id) = (self.tenant_shard_id.tenant_id, self.timeline_id);
         let generation = self.generation;
         let written = tokio::task::spawn_blocking(move || {
-            let written = layer.write_out(&directory, tenant_id, timeline_id, generation)?;
+            let written =
+                layer.write_out(&images, &directory, tenant_id, timeline_id, generation)?;
             let new = NewLayer::new(written);
             if let Err(error) = fs_ext::fsync_dir(directory.as_std_path()) {
                 // The file is visible but perhaps not durable; going on would risk to

@@ -96,7 +96,7 @@ impl Timeline {
     }
 
     /// Gathers from this timeline and as many ancestors as it takes.
-    async fn gather(
+    pub(super) async fn gather(
         &self,
         keys: KeySpace,
         lsn: Lsn,
@@ -145,7 +145,7 @@ impl Timeline {
 
     /// Turns what was gathered for a key into its value. Values arrive newest first; redo
     /// takes them oldest first.
-    async fn reconstruct(
+    pub(super) async fn reconstruct(
         &self,
         key: Key,
         lsn: Lsn,
@@ -168,7 +168,12 @@ impl Timeline {
         }
     }
 
-    fn missing_key(&self, key: Key, cont_lsn: Lsn, request_lsn: Lsn) -> PageReconstructError {
+    pub(super) fn missing_key(
+        &self,
+        key: Key,
+        cont_lsn: Lsn,
+        request_lsn: Lsn,
+    ) -> PageReconstructError {
         PageReconstructError::MissingKey(Box::new(MissingKey {
             key,
             shard: self.shard_identity.shard_number_of(&key).0,

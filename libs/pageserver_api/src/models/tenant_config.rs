@@ -8,7 +8,7 @@
 mod external;
 mod values;
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,9 @@ tenant_options! {
     gc_period: Duration = Duration::from_secs(HOUR_SECS);
     /// Number of delta layers above an image that makes a new image worth while.
     image_creation_threshold: usize = 3;
+    /// Most records of one key in a row in a layer written out by a flush; an image takes the
+    /// place of the next one. A read of the key applies at most this many from each layer.
+    max_delta_chain_length: NonZeroU32 = NonZeroU32::new(512).unwrap_or(NonZeroU32::MIN);
     /// Time that stays readable behind the end.
     #[serde(with = "humantime_serde")]
     pitr_interval: Duration = Duration::from_secs(7 * DAY_SECS);

@@ -67,8 +67,28 @@ fn a_frozen_layer_is_written_out_as_an_l0_delta() {
     let tenant = TenantId::from_bytes([1; 16]);
     let timeline = TimelineId::from_bytes([2; 16]);
     let (name, file, size) =
-        layer.write_out(&path, tenant, timeline, Generation::Valid(1)).unwrap();
+        layer.write_out(&BTreeMap::new(), &path, tenant, timeline, Generation::Valid(1)).unwrap();
     assert!(name.is_l0());
     assert_eq!(name.lsn_range(), Lsn(8)..Lsn(25));
     assert_eq!(std::fs::metadata(file).unwrap().len(), size);
+}
+
+fn record(will_init: bool) -> Value {
+    let record = Bytes::from_static(b"record");
+    Value::WalRecord(pageserver_api::WalRecord::Postgres { will_init, record })
+}
+
+#[test]
+fn long_chains_are_cut_at_every_so_many_records_since_the_last_beginning() {
+    let (_dir, _, layer) = temp_layer();
+    // Key 1 begins anew after two records; key 2 never has more than two in a row.
+    for n in 0..9 {
+        let batch =
+            [(key(1), Lsn(8 + n), record(n == 2)), (key(2), Lsn(8 + n), record(n % 2 == 0))];
+        layer.put_batch(&batch).unwrap();
+    }
+    layer.freeze(Lsn(17));
+    let three = NonZeroU32::new(3).unwrap();
+    assert_eq!(layer.long_chains(three), [(key(1), vec![Lsn(12), Lsn(15)])]);
+    assert_eq!(layer.long_chains(NonZeroU32::new(10).unwrap()), []);
 }
