@@ -88,8 +88,8 @@ tenant_options! {
     gc_period: Duration = Duration::from_secs(HOUR_SECS);
     /// Number of delta layers above an image that makes a new image worth while.
     image_creation_threshold: usize = 3;
-    /// Most records of one key in a row in a layer written out by a flush; an image takes the
-    /// place of the next one. A read of the key applies at most this many from each layer.
+    /// Most records of one key in a row in a layer written out by a flush, where an image takes
+    /// the place of the last one. A merged layer may have as many for each layer it is made of.
     max_delta_chain_length: NonZeroU32 = NonZeroU32::new(512).unwrap_or(NonZeroU32::MIN);
     /// Time that stays readable behind the end.
     #[serde(with = "humantime_serde")]
