@@ -3,13 +3,14 @@
 //! A timeline's lock is held over disk I/O on purpose: that makes "check the term, write, sync"
 //! one step. The work must therefore finish on the spot, but without holding up other tasks.
 //!
-//! Usually the other tasks of a worker first move to another thread. That takes longer than a
-//! short write, so the workers of the WAL service, of which there are more than processors, do
-//! what is usually quick in place. Nobody looks after the sockets of a worker meanwhile; as soon
-//! as the disk turns out to be slow, other tasks move away there as well.
+//! Usually the other tasks of a worker first move to another thread. That costs a thread switch
+//! or two, more than a write does, so the workers of the WAL service, of which there are more
+//! than processors, do it in place as long as half of them are free for other tasks. Nobody looks
+//! after the sockets of a worker meanwhile; a disk that turns out to be slow makes other tasks
+//! move away there as well.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
@@ -17,27 +18,53 @@ use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
 /// Workers of the WAL service for each processor: so many syncs can be under way.
 const WORKERS_PER_PROCESSOR: usize = 4;
 
-/// What takes less is quick.
-const QUICK_NANOS: u64 = 500_000;
+/// A disk on which work takes longer is slow.
+const SLOW_NANOS: u64 = 10_000_000;
 
 /// How long work of the WAL service took lately.
 static LATELY_NANOS: AtomicU64 = AtomicU64::new(0);
 
+/// Workers that are doing such work in place.
+static OCCUPIED: AtomicUsize = AtomicUsize::new(0);
+
 thread_local! {
-    static MAY_BLOCK: Cell<bool> = const { Cell::new(false) };
+    /// How many workers of this thread's runtime may be occupied at a time.
+    static MAY_OCCUPY: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A worker that does work in place.
+struct Occupied;
+
+impl Occupied {
+    /// Fails if that would leave too few workers, or leave them for too long.
+    fn claim() -> Option<Occupied> {
+        let limit = MAY_OCCUPY.get();
+        if limit == 0 || LATELY_NANOS.load(Ordering::Relaxed) >= SLOW_NANOS {
+            return None;
+        }
+        // Only a number is agreed on: no memory is handed over by it.
+        let claimed = OCCUPIED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |occupied| {
+            (occupied < limit).then_some(occupied + 1)
+        });
+        claimed.is_ok().then_some(Occupied)
+    }
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        OCCUPIED.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Runs blocking work; other tasks go on meanwhile.
 pub fn run<T>(work: impl FnOnce() -> T) -> T {
     let flavor = Handle::try_current().map(|handle| handle.runtime_flavor());
     match flavor {
-        Ok(RuntimeFlavor::MultiThread) if MAY_BLOCK.get() => {
-            match LATELY_NANOS.load(Ordering::Relaxed) < QUICK_NANOS {
-                true => timed(work),
-                false => tokio::task::block_in_place(|| timed(work)),
-            }
-        }
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        Ok(RuntimeFlavor::MultiThread) => match Occupied::claim() {
+            Some(_occupied) => timed(work),
+            None if MAY_OCCUPY.get() > 0 => tokio::task::block_in_place(|| timed(work)),
+            None => tokio::task::block_in_place(work),
+        },
         // `--current-thread-runtime`: there is nobody else to run.
         Ok(_) | Err(_) => work(),
     }
@@ -61,10 +88,11 @@ impl WalServiceRuntime {
     /// Starts the workers.
     pub fn start() -> std::io::Result<Self> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = processors * WORKERS_PER_PROCESSOR;
         let runtime = Builder::new_multi_thread()
-            .worker_threads(processors * WORKERS_PER_PROCESSOR)
+            .worker_threads(workers)
             .thread_name("WAL service worker")
-            .on_thread_start(|| MAY_BLOCK.set(true))
+            .on_thread_start(move || MAY_OCCUPY.set(workers / 2))
             .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))
