@@ -9,6 +9,7 @@ mod connection;
 mod feedback;
 mod manager;
 mod metrics;
+mod silence;
 mod status;
 mod timeline;
 

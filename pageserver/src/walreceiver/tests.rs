@@ -134,6 +134,34 @@ async fn another_safekeeper_takes_over_in_the_middle_of_a_record() {
 }
 
 #[tokio::test]
+async fn safekeepers_that_do_not_publish_are_asked_when_somebody_waits() {
+    let setup = Setup::start().await;
+    let bytes = wal(20);
+    let end = START + bytes.len() as u64;
+    let _safekeeper = StandIn::start_silent(1, &setup.broker, setup.ttid, START, bytes).await;
+    setup.timeline.start_waiting();
+    setup.wait_until_ingested(end).await;
+    setup.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_safekeeper_that_lacks_wal_is_not_the_last_one_asked() {
+    let setup = Setup::start().await;
+    let bytes = wal(20);
+    let end = START + bytes.len() as u64;
+    let half = bytes.len() / 2;
+    let (broker, ttid) = (setup.broker.as_str(), setup.ttid);
+    let lagging = bytes[..half].to_vec();
+    let mut first = StandIn::start_silent(1, broker, ttid, START, lagging).await;
+    setup.timeline.start_waiting();
+    first.wait_for_feedback(START + half as u64).await;
+    // Nobody speaks of this one, and the connection to the first stays as it is.
+    let _second = StandIn::start_silent(2, broker, ttid, START, bytes).await;
+    setup.wait_until_ingested(end).await;
+    setup.stop().await;
+}
+
+#[tokio::test]
 async fn a_damaged_stream_changes_nothing_beyond_its_last_good_record() {
     let setup = Setup::start().await;
     let good = wal(3);
