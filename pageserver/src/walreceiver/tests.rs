@@ -28,6 +28,7 @@ fn config() -> WalReceiverConfig {
         ingest_batch_size: 3,
         availability_zone: None,
         auth_token: None,
+        tls: Default::default(),
     }
 }
 

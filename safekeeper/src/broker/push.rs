@@ -53,7 +53,10 @@ async fn produce(timelines: Arc<Timelines>, messages: mpsc::Sender<SafekeeperTim
         for timeline in active.iter().chain(&resting) {
             let info = timeline.broker_info().await;
             let zone = config.availability_zone.clone();
-            let message = message::to_proto(config.id, timeline.ttid(), info, zone);
+            let message = SafekeeperTimelineInfo {
+                https_connstr: config.listen_https.clone(),
+                ..message::to_proto(config.id, timeline.ttid(), info, zone)
+            };
             if messages.send(message).await.is_err() {
                 return;
             }
