@@ -42,8 +42,9 @@ test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
 test-redo: ## Redo against PostgreSQL's own regression SQL, every record compared (an hour)
 	@scripts/test_redo.sh
 
-simulate: ## Simulate the consensus: SIM_SCHEDULES (200000) schedules, a hundredth of them on the real storage code
+simulate: ## Simulate the consensus: SIM_SCHEDULES (200000) schedules, a hundredth of them on the real storage code; explore small systems whole
 	SIM_SCHEDULES=$${SIM_SCHEDULES:-200000} cargo test --release --locked -p wal_quorum simulation
+	cargo test --release --locked -p wal_quorum model -- --include-ignored --nocapture
 	SIM_SCHEDULES=$$(( $${SIM_SCHEDULES:-200000} / 100 )) cargo test --release --locked -p safekeeper --test simulation -- --include-ignored
 
 lint: ## Formatting, clippy, dependency policy and the house rules
