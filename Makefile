@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-redo simulate lint bench bench-redo docs fuzz clean
+.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-slow test-redo simulate lint bench bench-redo docs fuzz clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -38,6 +38,9 @@ test-rust: ## Run the Rust tests only
 
 test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
 	@PYTEST_ARGS="$(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
+
+test-slow: ## The pytest cases that take minutes (LEDGER_SECONDS=600), all other tests left out
+	@PYTEST_ARGS="-m slow $(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
 
 test-redo: ## Redo against PostgreSQL's own regression SQL, every record compared (an hour)
 	@scripts/test_redo.sh
