@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-redo simulate lint bench bench-redo docs fuzz clean
+.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-slow test-redo simulate lint bench bench-redo docs fuzz clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -39,11 +39,15 @@ test-rust: ## Run the Rust tests only
 test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
 	@PYTEST_ARGS="$(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
 
+test-slow: ## The pytest cases that take minutes (LEDGER_SECONDS=600), all other tests left out
+	@PYTEST_ARGS="-m slow $(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
+
 test-redo: ## Redo against PostgreSQL's own regression SQL, every record compared (an hour)
 	@scripts/test_redo.sh
 
-simulate: ## Simulate the consensus: SIM_SCHEDULES (200000) schedules, a hundredth of them on the real storage code
+simulate: ## Simulate the consensus: SIM_SCHEDULES (200000) schedules, a hundredth of them on the real storage code; explore small systems whole
 	SIM_SCHEDULES=$${SIM_SCHEDULES:-200000} cargo test --release --locked -p wal_quorum simulation
+	cargo test --release --locked -p wal_quorum model -- --include-ignored --nocapture
 	SIM_SCHEDULES=$$(( $${SIM_SCHEDULES:-200000} / 100 )) cargo test --release --locked -p safekeeper --test simulation -- --include-ignored
 
 lint: ## Formatting, clippy, dependency policy and the house rules

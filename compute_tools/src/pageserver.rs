@@ -92,24 +92,25 @@ impl Pageserver {
 
     /// Where the timeline ends.
     pub async fn last_record(&self) -> Result<LastRecord, PageserverError> {
-        self.retry(|| async { self.last_record_of(&mut None).await }).await
+        let command = self.command("get_last_record_rlsn");
+        self.retry(|| async { self.last_record_of(&mut None, &command).await }).await
     }
 
     /// As [`Self::last_record`], once, on a session that is kept while it works.
     async fn last_record_of(
         &self,
         session: &mut Option<Client>,
+        command: &str,
     ) -> Result<LastRecord, PageserverError> {
-        let command = self.command("get_last_record_rlsn");
         let mut client = match session.take() {
             Some(client) => client,
-            None => self.connect(&command).await?,
+            None => self.connect(command).await?,
         };
-        let row = self.ask(&mut client, &command).await?;
+        let row = self.ask(&mut client, command).await?;
         *session = Some(client);
         Ok(LastRecord {
-            last_lsn: self.lsn(&command, &row, "last_lsn")?,
-            prev_lsn: self.lsn(&command, &row, "prev_lsn")?,
+            last_lsn: self.lsn(command, &row, "last_lsn")?,
+            prev_lsn: self.lsn(command, &row, "prev_lsn")?,
         })
     }
 
@@ -128,13 +129,15 @@ impl Pageserver {
     }
 
     /// Waits until the pageserver has ingested everything up to `agreed`. A pageserver that is
-    /// not there yet or restarting is waited for as well.
+    /// not there yet or restarting is waited for as well. The pageserver is told what is waited
+    /// for: it looks for the WAL of an idle timeline only if somebody needs it.
     pub async fn wait_for(&self, agreed: Lsn) -> Result<LastRecord, PageserverError> {
+        let command = format!("{} {agreed}", self.command("get_last_record_rlsn"));
         let mut last_report = tokio::time::Instant::now();
         let mut session = None;
         let mut refusals = 0;
         loop {
-            let outcome = self.last_record_of(&mut session).await;
+            let outcome = self.last_record_of(&mut session, &command).await;
             let waiting_for = match outcome {
                 Ok(last) if last.last_lsn == agreed => return Ok(last),
                 Ok(last) if last.last_lsn > agreed => {

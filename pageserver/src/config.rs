@@ -16,6 +16,7 @@ mod postgres;
 mod reader;
 mod redo;
 mod telemetry;
+mod tls;
 mod upcalls;
 mod wal;
 
@@ -25,6 +26,7 @@ use pageserver_api::shard::TenantShardId;
 use remote_storage::RemoteStorageConfig;
 use utils::{NodeId, TimelineId};
 
+pub use self::tls::TlsConfig;
 pub use auth::{AuthConfig, AuthType};
 pub use disk_usage::{
     DiskUsageEvictionConfig, EvictionOrder, MockStatvfs, MockedError, RelativeAccessed,
@@ -60,6 +62,8 @@ pub struct PageServerConf {
     pub workdir: Utf8PathBuf,
     /// Where to listen.
     pub listen: ListenConfig,
+    /// How connections are encrypted.
+    pub tls: TlsConfig,
     /// Who may connect.
     pub auth: AuthConfig,
     /// Where PostgreSQL's programs are.
@@ -107,6 +111,7 @@ impl PageServerConf {
         Ok(PageServerConf {
             id: node::id(reader)?,
             listen: ListenConfig::read(reader)?,
+            tls: TlsConfig::read(reader, workdir)?,
             auth: AuthConfig::read(reader, workdir)?,
             postgres: PostgresConfig::read(reader, workdir)?,
             wal: WalConfig::read(reader)?,

@@ -9,11 +9,14 @@ mod connection;
 mod feedback;
 mod manager;
 mod metrics;
+mod silence;
 mod status;
 mod timeline;
 
 use std::num::NonZeroU64;
 use std::time::Duration;
+
+use postgres_client::ClientTls;
 
 pub use connection::ConnectionError;
 pub use manager::WalReceiver;
@@ -35,6 +38,8 @@ pub struct WalReceiverConfig {
     pub availability_zone: Option<String>,
     /// Sent to safekeepers as password.
     pub auth_token: Option<String>,
+    /// How connections to safekeepers are encrypted (`walreceiver_sslmode`).
+    pub tls: ClientTls,
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn memory(dir: &Utf8Path, count: usize, state: EvictionState) -> anyhow::Result<
     }
     let options = Options::parse_from(["safekeeper", "--no-sync"]);
     let config = options.into_config(NodeId(1), dir.to_owned())?;
-    let timelines = Timelines::new(Node::new(config, None, None));
+    let timelines = Timelines::new(Node::new(config, None, reqwest::Client::new(), None));
     let before = resident_bytes()?;
     timelines.load_all()?;
     // Managers look at their timelines once, then wait.

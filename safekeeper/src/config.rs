@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use clap::{ArgAction, Parser};
 use remote_storage::RemoteStorageConfig;
+use tls::{ClientTls, SslMode};
 use utils::NodeId;
 
 use crate::durability::Durability;
@@ -37,6 +38,24 @@ pub struct Options {
     /// Address of the management API and metrics.
     #[arg(long, default_value = "127.0.0.1:7676", value_name = "HOST:PORT")]
     pub listen_http: String,
+    /// Address of the management API and metrics over TLS; none if absent.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen_https: Option<String>,
+    /// Encrypt the WAL service; clients that do not ask for it are refused.
+    #[arg(long)]
+    pub enable_tls_wal_service_api: bool,
+    /// Private key for TLS, PEM.
+    #[arg(long, default_value = "server.key", value_name = "PATH")]
+    pub ssl_key_file: Utf8PathBuf,
+    /// Certificate for TLS and those above it, PEM.
+    #[arg(long, default_value = "server.crt", value_name = "PATH")]
+    pub ssl_cert_file: Utf8PathBuf,
+    /// Key and certificate are read again this often.
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, value_name = "DURATION")]
+    pub ssl_cert_reload_period: Duration,
+    /// Certificates to trust, PEM: other safekeepers must present one by them.
+    #[arg(long, value_name = "PATH")]
+    pub ssl_ca_file: Option<Utf8PathBuf>,
     /// Address of the WAL service as published through the broker; that of --listen-pg if absent.
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_pg: Option<String>,
@@ -169,6 +188,10 @@ pub struct Config {
     pub listen_pg_tenant_only: Option<String>,
     /// Address of the management API.
     pub listen_http: String,
+    /// Address of the management API over TLS.
+    pub listen_https: Option<String>,
+    /// Key and certificate of listeners with TLS.
+    pub tls: TlsConfig,
     /// Address of the WAL service as others should use it.
     pub advertise_pg: String,
     /// Where this node is.
@@ -205,6 +228,33 @@ pub struct Config {
     pub delete_offloaded_wal: bool,
 }
 
+/// How connections are encrypted.
+#[derive(Clone, Debug)]
+pub struct TlsConfig {
+    /// Whether the WAL services are encrypted, here and on peers.
+    pub wal_service: bool,
+    /// Private key, PEM.
+    pub key_file: Utf8PathBuf,
+    /// Certificate chain, PEM.
+    pub cert_file: Utf8PathBuf,
+    /// Both are read again this often.
+    pub reload_period: Duration,
+    /// Certificates to trust, PEM.
+    pub ca_file: Option<Utf8PathBuf>,
+}
+
+impl TlsConfig {
+    /// How to connect to the WAL services of peers.
+    pub fn peers(&self) -> ClientTls {
+        let mode = match (self.wal_service, &self.ca_file) {
+            (false, _) => SslMode::Disable,
+            (true, Some(_)) => SslMode::VerifyFull,
+            (true, None) => SslMode::Require,
+        };
+        ClientTls { mode, root_cert: self.ca_file.clone() }
+    }
+}
+
 impl Options {
     /// Checks the options and gives them their types. `id` is the stored or given node id.
     pub fn into_config(self, id: NodeId, workdir: Utf8PathBuf) -> Result<Config, ConfigError> {
@@ -220,6 +270,14 @@ impl Options {
             listen_pg: self.listen_pg,
             listen_pg_tenant_only: self.listen_pg_tenant_only,
             listen_http: self.listen_http,
+            listen_https: self.listen_https,
+            tls: TlsConfig {
+                wal_service: self.enable_tls_wal_service_api,
+                key_file: self.ssl_key_file,
+                cert_file: self.ssl_cert_file,
+                reload_period: self.ssl_cert_reload_period,
+                ca_file: self.ssl_ca_file,
+            },
             advertise_pg,
             availability_zone: self.availability_zone,
             broker_endpoint: self.broker_endpoint,
@@ -271,6 +329,7 @@ impl Options {
         check_address("--listen-pg", Some(&self.listen_pg))?;
         check_address("--listen-pg-tenant-only", self.listen_pg_tenant_only.as_deref())?;
         check_address("--listen-http", Some(&self.listen_http))?;
+        check_address("--listen-https", self.listen_https.as_deref())?;
         check_address("--advertise-pg", self.advertise_pg.as_deref())?;
         let endpoint = &self.broker_endpoint;
         let authority =

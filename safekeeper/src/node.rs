@@ -30,11 +30,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that archives WAL in `archive`, if there is one. Must run within an async runtime,
-    /// which becomes the one for background work.
+    /// A node that archives WAL in `archive`, if there is one, and reaches others through `http`.
+    /// Must run within an async runtime, which becomes the one for background work.
     pub fn new(
         config: Config,
         archive: Option<Arc<WalArchive>>,
+        http: reqwest::Client,
         token: Option<SecretToken>,
     ) -> Arc<Self> {
         let partial_uploads = Semaphore::new(config.partial_backup_concurrency);
@@ -43,7 +44,7 @@ impl Node {
             archive,
             active: Arc::default(),
             partial_uploads,
-            http: reqwest::Client::new(),
+            http,
             token,
             background: Handle::current(),
         })

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use remote_storage::{GenericRemoteStorage, RemoteStorageError};
+use tls::{ClientTls, ServerTls, SslMode};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,7 @@ pub struct Listeners {
     pg: TcpListener,
     pg_tenant_only: Option<TcpListener>,
     http: TcpListener,
+    https: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -60,14 +62,46 @@ impl Listeners {
         let pg = bind(&config.listen_pg)?;
         let pg_tenant_only = config.listen_pg_tenant_only.as_deref().map(bind).transpose()?;
         let http = bind(&config.listen_http)?;
+        let https = config.listen_https.as_deref().map(bind).transpose()?;
         let advertises_listener = config.advertise_pg == config.listen_pg;
         replace_port_zero(&mut config.listen_pg, pg.local_addr()?);
         replace_port_zero(&mut config.listen_http, http.local_addr()?);
+        if let (Some(address), Some(listener)) = (&mut config.listen_https, &https) {
+            replace_port_zero(address, listener.local_addr()?);
+        }
         if advertises_listener {
             config.advertise_pg.clone_from(&config.listen_pg);
         }
-        Ok(Self { pg, pg_tenant_only, http })
+        Ok(Self { pg, pg_tenant_only, http, https })
     }
+}
+
+/// What the listeners that encrypt present.
+struct Certificates {
+    wal_service: Option<ServerTls>,
+    https: Option<ServerTls>,
+}
+
+impl Certificates {
+    fn load(config: &Config) -> anyhow::Result<Self> {
+        let tls = &config.tls;
+        let load = |is_wanted: bool, alpn| {
+            let load = || ServerTls::load(&tls.cert_file, &tls.key_file, alpn);
+            is_wanted.then(load).transpose().context("options --ssl-cert-file, --ssl-key-file")
+        };
+        Ok(Self {
+            wal_service: load(tls.wal_service, tls::ALPN_POSTGRESQL)?,
+            https: load(config.listen_https.is_some(), tls::ALPN_HTTP1)?,
+        })
+    }
+}
+
+/// Connections to the management APIs of others; those over TLS must have a certificate by one
+/// that is trusted.
+fn peer_http(config: &Config) -> anyhow::Result<reqwest::Client> {
+    let Some(ca_file) = config.tls.ca_file.clone() else { return Ok(reqwest::Client::new()) };
+    let tls = ClientTls { mode: SslMode::VerifyFull, root_cert: Some(ca_file) };
+    Ok(reqwest::Client::builder().use_preconfigured_tls(tls.config()?).build()?)
 }
 
 fn replace_port_zero(address: &mut String, bound: SocketAddr) {
@@ -90,7 +124,9 @@ impl Service {
     /// Loads the timelines and starts to serve. Must run within an async runtime.
     pub fn start(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::Result<Self> {
         let archive = open_archive(&config).context("option --remote-storage")?;
-        let timelines = Timelines::new(Node::new(config, archive, keys.own_token));
+        let certificates = Certificates::load(&config)?;
+        let http = peer_http(&config).context("option --ssl-ca-file")?;
+        let timelines = Timelines::new(Node::new(config, archive, http, keys.own_token));
         let broker_client = broker::connect(&timelines).context("option --broker-endpoint")?;
         timelines.load_all().context("cannot load timelines")?;
         let cancel = CancellationToken::new();
@@ -102,17 +138,33 @@ impl Service {
         };
         let tasks = JoinSet::new();
         let mut service = Self { timelines: timelines.clone(), tasks, cancel, wal_service };
-        service.spawn_wal_service("WAL service", listeners.pg, keys.pg, false);
+        let tls = &certificates.wal_service;
+        service.spawn_wal_service("WAL service", listeners.pg, keys.pg, tls, false);
         if let Some(listener) = listeners.pg_tenant_only {
             let keys = keys.pg_tenant_only;
-            service.spawn_wal_service("tenant-only WAL service", listener, keys, true);
+            service.spawn_wal_service("tenant-only WAL service", listener, keys, tls, true);
         }
         let http_listener = tokio::net::TcpListener::from_std(listeners.http)?;
         let router = http::router(timelines.clone(), keys.http);
-        let cancel = service.cancel.clone();
+        let (encrypted_router, cancel) = (router.clone(), service.cancel.clone());
         service.spawn("HTTP", async move {
             Ok(http_server::serve(http_listener, router, cancel).await?)
         });
+        if let (Some(listener), Some(tls)) = (listeners.https, certificates.https.clone()) {
+            service.spawn_https(
+                tokio::net::TcpListener::from_std(listener)?,
+                tls,
+                encrypted_router,
+            );
+        }
+        let period = timelines.config().tls.reload_period;
+        for tls in [certificates.wal_service, certificates.https].into_iter().flatten() {
+            let keeping = tls.keep_current(period, service.cancel.clone());
+            service.spawn("certificates", async move {
+                keeping.await;
+                Ok(())
+            });
+        }
         let cancel = service.cancel.clone();
         let exchange = broker::run(timelines.clone(), broker_client, cancel);
         service.spawn("broker", async move {
@@ -128,9 +180,10 @@ impl Service {
         name: &'static str,
         listener: TcpListener,
         keys: Option<SharedJwtAuth>,
+        tls: &Option<ServerTls>,
         tenant_only: bool,
     ) {
-        let service = WalService::new(self.timelines.clone(), keys, tenant_only);
+        let service = WalService::new(self.timelines.clone(), keys, tls.clone(), tenant_only);
         let cancel = self.cancel.clone();
         let serve = async move {
             // A socket belongs to the runtime that it is registered in.
@@ -139,6 +192,18 @@ impl Service {
         };
         let runtime = self.wal_service.as_ref().map_or_else(Handle::current, |own| own.handle());
         self.tasks.spawn_on(async move { (name, serve.await) }, &runtime);
+    }
+
+    fn spawn_https(
+        &mut self,
+        listener: tokio::net::TcpListener,
+        tls: ServerTls,
+        router: axum::Router,
+    ) {
+        let cancel = self.cancel.clone();
+        self.spawn("HTTPS", async move {
+            Ok(http_server::serve_tls(listener, &tls, router, cancel).await?)
+        });
     }
 
     fn spawn(

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use postgres_backend::{AuthType, PostgresBackend};
+use tls::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -29,19 +30,21 @@ use handler::{SafekeeperHandler, TokenPolicy};
 pub struct WalService {
     timelines: Arc<Timelines>,
     policy: TokenPolicy,
+    tls: Option<ServerTls>,
     next_connection: AtomicU32,
 }
 
 impl WalService {
-    /// A service that checks tokens against `keys`, if there are any. With `tenant_only` tokens
-    /// for the whole node are refused.
+    /// A service that checks tokens against `keys`, and encrypts with `tls`, if there are any. With
+    /// `tenant_only` tokens for the whole node are refused.
     pub fn new(
         timelines: Arc<Timelines>,
         keys: Option<SharedJwtAuth>,
+        tls: Option<ServerTls>,
         tenant_only: bool,
     ) -> Arc<Self> {
         let policy = TokenPolicy { keys, tenant_only };
-        Arc::new(Self { timelines, policy, next_connection: AtomicU32::new(1) })
+        Arc::new(Self { timelines, policy, tls, next_connection: AtomicU32::new(1) })
     }
 
     /// Serves `listener`.
@@ -94,7 +97,7 @@ impl WalService {
             Some(_) => AuthType::NeonJWT,
             None => AuthType::Trust,
         };
-        let backend = PostgresBackend::new(socket, auth_type)?;
+        let backend = PostgresBackend::new(socket, auth_type)?.with_tls(self.tls.clone());
         let mut handler =
             SafekeeperHandler::new(self.timelines.clone(), self.policy.clone(), conn_id, peer);
         Ok(backend.run(&mut handler, cancel).await?)

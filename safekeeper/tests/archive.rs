@@ -4,10 +4,12 @@ mod common;
 
 use std::path::Path;
 
+use common::crafted::{START, SYSTEM_ID};
 use common::proposer::{MiniProposer, SEGMENT_SIZE};
 use common::stock::StockWal;
 use common::{TestSafekeeper, eventually, new_ttid, start_broker};
-use postgres_ffi::xlog::segment_file_name;
+use postgres_ffi::PgMajor;
+use postgres_ffi::xlog::{RawRecord, WalBuilder, WalIdentity, segment_file_name};
 use pq_proto::WalSenderMessage;
 use safekeeper_api::models::SafekeeperTimelineInfo;
 use utils::{Lsn, TenantTimelineId};
@@ -85,5 +87,45 @@ async fn a_local_deletion_leaves_the_archive_alone() {
     let client = safekeeper.http_client();
     client.delete_timeline(ttid.tenant_id, ttid.timeline_id, true).await.unwrap();
     assert!(first.exists());
+    safekeeper.stop().await;
+}
+
+/// A record, then a switch to the next segment with all the zeros in between.
+fn switched_wal() -> (Vec<u8>, usize) {
+    let identity = WalIdentity { major: PgMajor::V15, system_id: SYSTEM_ID };
+    let mut builder = WalBuilder::new(identity, START, Lsn::INVALID);
+    builder.append(&RawRecord::logical_message("test", &[b'a'; 100]));
+    let switch = (builder.append(&RawRecord::switch()) - START) as usize;
+    (builder.into_bytes(), switch)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_was_left_early_is_archived_once_its_zeros_have_come() {
+    let archive = tempfile::tempdir().unwrap();
+    let storage = format!("--remote-storage={{local_path='{}'}}", archive.path().display());
+    let safekeeper = TestSafekeeper::start_with(1, &start_broker().await, &[&storage]);
+    let ttid = new_ttid();
+    let (bytes, switch) = switched_wal();
+    let mut proposer = MiniProposer::lead_from(&safekeeper, ttid, SYSTEM_ID, START).await;
+    // The switch itself and a little more; the commit position is in the next segment at once.
+    let (first, zeros) = bytes.split_at(switch + 1000);
+    let middle = proposer.push_partial(START, first).await;
+    let end = START + bytes.len() as u64;
+    assert_eq!(safekeeper.status(ttid).await.commit_lsn, end);
+    let url = format!("http://{}/metrics", safekeeper.http);
+    let metric = async |name: &str| -> f64 {
+        let text = reqwest::get(&url).await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    };
+    eventually("it is elected", async || {
+        metric("safekeeper_wal_backup_tasks_started_total ").await > 0.0
+    })
+    .await;
+    // No record comes with the zeros, so nothing but they says that the segment is whole.
+    proposer.push_partial(middle, zeros).await;
+    eventually("the segment is archived", async || safekeeper.status(ttid).await.backup_lsn == end)
+        .await;
+    assert_eq!(metric("safekeeper_backup_errors_total ").await, 0.0);
     safekeeper.stop().await;
 }

@@ -3,6 +3,8 @@
 mod common;
 
 use common::{TestSafekeeper, new_ttid};
+use reqwest::StatusCode;
+use safekeeper::http::routes::{self, Access, Route};
 use safekeeper::service::AuthKeys;
 use safekeeper_api::client::{Client, ClientError};
 use utils::auth::{Claims, JwtAuth, Scope, SharedJwtAuth, encode_from_key_file, generate_key_pair};
@@ -95,5 +97,103 @@ async fn http_wants_a_token_except_for_the_status() {
     let tenant_client = Client::new(reqwest::Client::new(), &url, Some(own));
     let refused = tenant_client.checkpoint(ttid.tenant_id, ttid.timeline_id).await.unwrap_err();
     assert!(refused.to_string().contains("403"), "{refused}");
+    safekeeper.stop().await;
+}
+
+/// What the route answers when it is about `ttid` and the bearer has `token`.
+async fn status_of(
+    safekeeper: &TestSafekeeper,
+    route: &Route,
+    ttid: TenantTimelineId,
+    token: Option<&str>,
+) -> StatusCode {
+    let path = route
+        .path
+        .replace("{tenant_id}", &ttid.tenant_id.to_string())
+        .replace("{timeline_id}", &ttid.timeline_id.to_string());
+    let body = serde_json::json!({
+        "tenant_id": ttid.tenant_id, "timeline_id": ttid.timeline_id,
+        "pg_version": 150000, "commit_lsn": "0/0",
+    });
+    let method = route.method.parse().unwrap();
+    let url = format!("http://{}{path}", safekeeper.http);
+    let mut request = reqwest::Client::new().request(method, url);
+    if route.method != "GET" && route.method != "DELETE" {
+        request = request.json(&body);
+    }
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    request.send().await.unwrap().status()
+}
+
+fn guarded_routes() -> Vec<Route> {
+    let (_, table) = routes::all();
+    let guarded: Vec<_> = table.into_iter().filter(|route| route.access != Access::Open).collect();
+    assert!(guarded.len() > 10, "{guarded:?}");
+    guarded
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_but_the_open_ones_wants_a_token_that_permits_it() {
+    let issuer = Issuer::new();
+    let safekeeper = issuer.safekeeper();
+    let ttid = new_ttid();
+    let useless = [
+        issuer.token(None, Scope::Admin),
+        issuer.token(None, Scope::PageServerApi),
+        issuer.token(None, Scope::GenerationsApi),
+        issuer.token(None, Scope::Tenant),
+        issuer.token(Some(TenantId::generate()), Scope::Tenant),
+        Issuer::new().token(None, Scope::SafekeeperData),
+    ];
+    for route in guarded_routes() {
+        let status = status_of(&safekeeper, &route, ttid, None).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{route:?}");
+        for token in &useless {
+            let status = status_of(&safekeeper, &route, ttid, Some(token)).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{route:?}");
+        }
+    }
+    safekeeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_token_opens_the_routes_of_its_tenant_and_a_management_token_all() {
+    let issuer = Issuer::new();
+    let safekeeper = issuer.safekeeper();
+    let ttid = new_ttid();
+    let own = issuer.token(Some(ttid.tenant_id), Scope::Tenant);
+    let node = issuer.token(None, Scope::SafekeeperData);
+    for route in guarded_routes() {
+        let status = status_of(&safekeeper, &route, ttid, Some(&own)).await;
+        assert_ne!(status, StatusCode::UNAUTHORIZED, "{route:?}");
+        let is_refused = status == StatusCode::FORBIDDEN;
+        assert_eq!(is_refused, route.access == Access::Node, "{route:?}: {status}");
+        let status = status_of(&safekeeper, &route, ttid, Some(&node)).await;
+        let is_refused = [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED].contains(&status);
+        assert!(!is_refused, "{route:?}: {status}");
+    }
+    safekeeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failpoints_are_for_holders_of_a_management_token() {
+    let issuer = Issuer::new();
+    let safekeeper = issuer.safekeeper();
+    let put = async |token: Option<String>| {
+        let url = format!("http://{}/v1/failpoints", safekeeper.http);
+        let request = reqwest::Client::new().put(url).json(&serde_json::json!([]));
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(put(None).await, StatusCode::UNAUTHORIZED);
+    let tenant = issuer.token(Some(TenantId::generate()), Scope::Tenant);
+    assert_eq!(put(Some(tenant)).await, StatusCode::FORBIDDEN);
+    let permitted = put(Some(issuer.token(None, Scope::SafekeeperData))).await;
+    assert!(![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&permitted));
     safekeeper.stop().await;
 }

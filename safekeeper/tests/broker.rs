@@ -4,6 +4,7 @@ mod common;
 
 use std::time::Duration;
 
+use common::crafted::{START, SYSTEM_ID, wal};
 use common::proposer::MiniProposer;
 use common::{TestSafekeeper, eventually, new_ttid, start_broker};
 use safekeeper_api::models::SafekeeperTimelineInfo;
@@ -75,4 +76,28 @@ async fn a_safekeeper_that_does_not_publish_is_still_discovered() {
     assert_eq!(answer.safekeeper_id, 3);
     assert_eq!(answer.safekeeper_connstr, safekeeper.pg.to_string());
     safekeeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_brings_a_timeline_to_rest_is_told_to_its_peers() {
+    let endpoint = start_broker().await;
+    let one = TestSafekeeper::start_with(1, &endpoint, &[]);
+    let two = TestSafekeeper::start_with(2, &endpoint, &[]);
+    let ttid = new_ttid();
+    let bytes = wal(START, 100_000, b'a');
+    let mut end = START;
+    for safekeeper in [&one, &two] {
+        let mut proposer = MiniProposer::lead_from(safekeeper, ttid, SYSTEM_ID, START).await;
+        end = proposer.push(START, &bytes).await;
+    }
+    // The computes are gone; with this the first has nothing left to do, and falls silent.
+    let info = SafekeeperTimelineInfo { remote_consistent_lsn: end, ..Default::default() };
+    let client = one.http_client();
+    client.record_safekeeper_info(ttid.tenant_id, ttid.timeline_id, &info).await.unwrap();
+    eventually("the peer knows as well", async || {
+        two.status(ttid).await.remote_consistent_lsn == end
+    })
+    .await;
+    one.stop().await;
+    two.stop().await;
 }

@@ -11,6 +11,20 @@ def lsn_of(env: NeonEnv, index: int, key: str) -> Lsn:
     return Lsn(status[key])
 
 
+def test_wal_is_found_although_safekeepers_do_not_publish(neon_env_builder: NeonEnvBuilder) -> None:
+    neon_env_builder.safekeeper_options = ["--disable-periodic-broker-push"]
+    env = neon_env_builder.init_start()
+    endpoint = env.endpoint()
+    endpoint.sql("CREATE TABLE t (n int)")
+    env.pageserver.kill()
+    endpoint.sql("INSERT INTO t SELECT generate_series(1, 1000)")
+    endpoint.stop()
+    env.pageserver.start()
+    # The boot needs a base backup with everything committed, so the pageserver has to ask around.
+    endpoint.start()
+    assert endpoint.value("SELECT count(*) FROM t") == 1000
+
+
 def test_what_pageservers_stored_is_known_everywhere_and_remembered(neon_env: NeonEnv) -> None:
     env = neon_env
     tenant, timeline = env.initial_tenant, env.initial_timeline

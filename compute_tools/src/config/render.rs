@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use postgres_client::ConnectOptions;
+use postgres_client::{ConnectOptions, SslMode};
 use postgres_ffi::PgMajor;
 
 use crate::config::parse::{ConfError, ConfSetting, parse_conf, quote_value};
@@ -157,6 +157,15 @@ fn primary_conninfo(safekeepers: &[ConnectOptions]) -> String {
         join(|sk| sk.host.clone()),
         join(|sk| sk.port.to_string()),
     );
+    if let Some(tls) = safekeepers.first().map(|sk| &sk.tls)
+        && tls.mode != SslMode::Disable
+    {
+        let _ = write!(conninfo, " sslmode={}", tls.mode);
+        if let Some(path) = &tls.root_cert {
+            let escaped = path.as_str().replace('\\', "\\\\").replace('\'', "\\'");
+            let _ = write!(conninfo, " sslrootcert='{escaped}'");
+        }
+    }
     if let Some(password) = safekeepers.first().and_then(|sk| sk.password.as_deref()) {
         let escaped = password.replace('\\', "\\\\").replace('\'', "\\'");
         let _ = write!(conninfo, " password='{escaped}'");

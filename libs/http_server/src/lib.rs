@@ -32,7 +32,7 @@ use utils::auth::{Claims, SharedJwtAuth};
 
 pub use self::error::{ApiError, ErrorBody};
 pub use self::request::{REQUEST_ID_HEADER, RequestCancellation};
-pub use self::serve::{bind, serve};
+pub use self::serve::{bind, serve, serve_tls};
 
 /// Decides whether a caller may use a node-wide route. `None` means that tokens are not
 /// checked on this server.

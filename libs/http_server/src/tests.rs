@@ -210,3 +210,46 @@ async fn a_handler_outlives_its_client_and_is_told() {
     let told = tokio::time::timeout(Duration::from_secs(10), receiver.recv()).await;
     assert_eq!(told.unwrap(), Some("told"));
 }
+
+/// A certificate of its own for localhost, and the server that presents it.
+fn self_signed() -> (tempfile::TempDir, tls::ServerTls, tls::ClientTls) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| camino::Utf8PathBuf::from_path_buf(dir.path().join(name)).unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(path("server.crt"), made.cert.pem()).unwrap();
+    std::fs::write(path("server.key"), made.signing_key.serialize_pem()).unwrap();
+    let server =
+        tls::ServerTls::load(&path("server.crt"), &path("server.key"), tls::ALPN_HTTP1).unwrap();
+    let mode = tls::SslMode::VerifyFull;
+    let client = tls::ClientTls { mode, root_cert: Some(path("server.crt")) };
+    (dir, server, client)
+}
+
+#[tokio::test]
+async fn requests_are_answered_over_tls_while_others_dawdle() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (_dir, tls, client) = self_signed();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let cancel = CancellationToken::new();
+    let router = wrap(routes(), HttpOptions::default());
+    let serving = {
+        let cancel = cancel.clone();
+        async move { serve_tls(listener, &tls, router, cancel).await }
+    };
+    let served = tokio::spawn(serving);
+    // One that never says anything, and one that speaks plain HTTP, delay nobody.
+    let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut plain = tokio::net::TcpStream::connect(address).await.unwrap();
+    plain.write_all(b"GET /v1/status HTTP/1.1\r\n\r\n").await.unwrap();
+    let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name = tls::ClientTls::server_name("localhost").unwrap();
+    let mut session = client.connector().unwrap().connect(name, socket).await.unwrap();
+    let request = b"GET /v1/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    session.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    session.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"id":1}"#), "{answer}");
+    cancel.cancel();
+    served.await.unwrap().unwrap();
+}

@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pq_proto::{BeMessage, FeMessage};
+use tls::ServerTls;
 use tokio::net::TcpStream;
 
 use crate::copy::{CopyOutWriter, CopyStreamEnd};
 use crate::error::ConnectionError;
+use crate::socket;
 use crate::stream::{BackendReader, BackendWriter};
 
 /// A peer that sends nothing for this long is disconnected.
 pub const DEFAULT_READ_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A client that asked for encryption and does not go through with it is disconnected.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How clients prove who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +73,9 @@ pub struct PostgresBackend {
     pub(crate) auth_type: AuthType,
     /// The unnamed prepared statement.
     pub(crate) prepared_query: Option<Bytes>,
+    /// With it the client must ask for encryption first.
+    pub(crate) tls: Option<ServerTls>,
+    read_timeout: Duration,
     peer_addr: SocketAddr,
 }
 
@@ -85,14 +93,46 @@ impl PostgresBackend {
     ) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         let peer_addr = socket.peer_addr()?;
-        let (reader, writer) = socket.into_split();
+        let (reader, writer) = socket::plain(socket);
         Ok(Self {
             halves: Some((BackendReader::new(reader, read_timeout), BackendWriter::new(writer))),
             state: ConnectionState::Initialization,
             auth_type,
             prepared_query: None,
+            tls: None,
+            read_timeout,
             peer_addr,
         })
+    }
+
+    /// With a certificate, clients must ask for encryption; without one, they are told that there
+    /// is none.
+    pub fn with_tls(self, tls: Option<ServerTls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Whether the conversation is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.halves.as_ref().is_some_and(|(reader, _)| reader.socket.is_encrypted())
+    }
+
+    /// Encrypts the connection. Bytes that came before the client could know that it may would
+    /// be somebody else's, put into the conversation from outside.
+    pub(crate) async fn encrypt(&mut self, tls: &ServerTls) -> Result<(), ConnectionError> {
+        let (reader, writer) = self.halves.take().ok_or_else(halves_missing)?;
+        if reader.buffered_bytes() > 0 {
+            let text = "unencrypted bytes follow the request for encryption".to_owned();
+            return Err(pq_proto::ProtocolError::Unexpected(text).into());
+        }
+        let agreed = socket::encrypt((reader.socket, writer.socket), tls);
+        let agreed = tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, agreed).await;
+        let (reader, writer) = agreed.unwrap_or_else(|_| {
+            let text = format!("no TLS session within {TLS_HANDSHAKE_TIMEOUT:?}");
+            Err(io::Error::new(io::ErrorKind::TimedOut, text))
+        })?;
+        let reader = BackendReader::new(reader, self.read_timeout);
+        self.halves = Some((reader, BackendWriter::new(writer)));
+        Ok(())
     }
 
     /// Address of the client.
@@ -143,7 +183,7 @@ impl PostgresBackend {
     /// If the halves belong to different connections.
     pub fn unsplit(&mut self, reader: BackendReader, writer: BackendWriter) {
         assert!(
-            std::ptr::eq(reader.socket.as_ref(), writer.socket.as_ref()),
+            reader.socket.is_pair_of(&writer.socket),
             "the halves must come from the same connection"
         );
         self.halves = Some((reader, writer));

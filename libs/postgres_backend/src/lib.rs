@@ -2,7 +2,8 @@
 //! COPY streams, for daemons that speak it to computes and to each other.
 //!
 //! Owns the socket and the conversation's state. Knows no command: a [`Handler`] runs them and
-//! checks tokens. There is no TLS yet: requests for encryption are answered "no".
+//! checks tokens. With a certificate the connection is encrypted before anything is said on it;
+//! without, requests for encryption are answered "no".
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
@@ -11,6 +12,7 @@ mod copy;
 mod error;
 mod handler;
 mod message_loop;
+mod socket;
 mod stream;
 
 pub use backend::{AuthType, DEFAULT_READ_TIMEOUT, PostgresBackend};

@@ -104,7 +104,8 @@ impl PostgresBackend {
         while self.state == ConnectionState::Initialization {
             match self.reader()?.read_startup().await? {
                 None => return Err(eof("EOF during handshake")),
-                Some(StartupPacket::SslRequest | StartupPacket::GssEncRequest) => {
+                Some(StartupPacket::SslRequest) => self.answer_ssl_request().await?,
+                Some(StartupPacket::GssEncRequest) => {
                     self.write_message(&BeMessage::EncryptionResponse(false))?.flush().await?;
                 }
                 Some(StartupPacket::StartupMessage { parameters, .. }) => {
@@ -132,11 +133,31 @@ impl PostgresBackend {
         Ok(())
     }
 
+    async fn answer_ssl_request(&mut self) -> Result<(), QueryError> {
+        if self.is_encrypted() {
+            let text = "SSLRequest on a connection that is encrypted already";
+            return Err(ProtocolError::Unexpected(text.to_owned()).into());
+        }
+        let Some(tls) = self.tls.clone() else {
+            self.write_message(&BeMessage::EncryptionResponse(false))?;
+            return Ok(self.flush().await?);
+        };
+        self.write_message(&BeMessage::EncryptionResponse(true))?.flush().await?;
+        Ok(self.encrypt(&tls).await?)
+    }
+
     async fn start_session<H: Handler>(
         &mut self,
         handler: &mut H,
         parameters: &StartupParameters,
     ) -> Result<(), QueryError> {
+        if self.tls.is_some() && !self.is_encrypted() {
+            let error = QueryError::Unauthorized("must connect with TLS".into());
+            self.state = ConnectionState::Closed;
+            self.write_error(error.sqlstate(), "must connect with TLS")?;
+            self.flush().await?;
+            return Err(error);
+        }
         if let Err(error) = handler.startup(self, parameters).await {
             self.refuse(&error).await?;
             return Err(error);

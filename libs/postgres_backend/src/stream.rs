@@ -7,25 +7,30 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use pq_proto::{BeMessage, FeMessage, ProtocolError, StartupPacket};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::io::poll_write_buf;
 
 use crate::copy::CopyStreamEnd;
 use crate::error::ConnectionError;
+use crate::socket::{ReadSocket, WriteSocket};
 
 const INITIAL_BUFFER_BYTES: usize = 8192;
 
 /// Reads messages from the peer. Every method is cancel safe: what has arrived stays buffered.
 #[derive(Debug)]
 pub struct BackendReader {
-    pub(crate) socket: OwnedReadHalf,
+    pub(crate) socket: ReadSocket,
     buffer: BytesMut,
     read_timeout: Duration,
 }
 
 impl BackendReader {
-    pub(crate) fn new(socket: OwnedReadHalf, read_timeout: Duration) -> Self {
+    pub(crate) fn new(socket: ReadSocket, read_timeout: Duration) -> Self {
         Self { socket, buffer: BytesMut::with_capacity(INITIAL_BUFFER_BYTES), read_timeout }
+    }
+
+    /// Bytes that have arrived and belong to no message yet.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// The next message; `None` when the peer closed the connection between messages.
@@ -84,12 +89,12 @@ impl BackendReader {
 /// flush after each message or two, which is what bounds the buffer.
 #[derive(Debug)]
 pub struct BackendWriter {
-    pub(crate) socket: OwnedWriteHalf,
+    pub(crate) socket: WriteSocket,
     buffer: BytesMut,
 }
 
 impl BackendWriter {
-    pub(crate) fn new(socket: OwnedWriteHalf) -> Self {
+    pub(crate) fn new(socket: WriteSocket) -> Self {
         Self { socket, buffer: BytesMut::with_capacity(INITIAL_BUFFER_BYTES) }
     }
 

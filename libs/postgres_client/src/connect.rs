@@ -3,14 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use pq_proto::startup::join_options;
 use pq_proto::{ServerMessage, StartupPacket, StartupParameters};
+use tls::{ClientTls, SslMode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::auth::authenticate;
 use crate::client::Client;
 use crate::error::Error;
-use crate::stream::{MessageReader, MessageWriter, from_tcp, from_unix};
+use crate::stream::{MessageReader, MessageWriter, from_tcp, from_tls, from_unix};
 
 /// Limit for connecting and logging in together.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +41,8 @@ pub struct ConnectOptions {
     pub replication: bool,
     /// Limit for connecting and logging in together.
     pub connect_timeout: Duration,
+    /// Whether and how to encrypt. Unix sockets never are.
+    pub tls: ClientTls,
 }
 
 impl Default for ConnectOptions {
@@ -52,6 +57,7 @@ impl Default for ConnectOptions {
             options: Vec::new(),
             replication: false,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            tls: ClientTls::default(),
         }
     }
 }
@@ -66,6 +72,7 @@ impl fmt::Debug for ConnectOptions {
             .field("application_name", &self.application_name)
             .field("options", &self.options)
             .field("replication", &self.replication)
+            .field("sslmode", &self.tls.mode)
             .finish_non_exhaustive()
     }
 }
@@ -88,9 +95,11 @@ impl ConnectOptions {
         Self { host: host.into(), port, ..Self::default() }
     }
 
-    /// Reads `host:port`, `host`, or `postgresql://[user[:password]@]host[:port][/dbname]`.
+    /// Reads `host:port`, `host`, or `postgresql://[user[:password]@]host[:port][/dbname][?...]`,
+    /// of whose parameters `sslmode` and `sslrootcert` count.
     pub fn parse(text: &str) -> Result<Self, ParseConnectOptionsError> {
         let mut options = Self::default();
+        let mut parameters = "";
         let (shown, rest) = match text.split_once("://") {
             Some(("postgresql" | "postgres", rest)) => {
                 let (credentials, place) = rest.rsplit_once('@').unwrap_or(("", rest));
@@ -101,8 +110,9 @@ impl ConnectOptions {
                 if !password.is_empty() {
                     options.password = Some(password.to_owned());
                 }
+                let (place, query) = place.split_once('?').unwrap_or((place, ""));
+                parameters = query;
                 let (place, dbname) = place.split_once('/').unwrap_or((place, ""));
-                let dbname = dbname.split('?').next().unwrap_or_default();
                 if !dbname.is_empty() {
                     options.dbname = dbname.to_owned();
                 }
@@ -118,7 +128,24 @@ impl ConnectOptions {
         }
         options.host = host.to_owned();
         options.port = port;
+        for (name, value) in parameters.split('&').filter_map(|pair| pair.split_once('=')) {
+            options.set_parameter(name, value).map_err(error)?;
+        }
         Ok(options)
+    }
+
+    /// Parameters of libpq that this client has no use for are passed over.
+    fn set_parameter(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        match name {
+            "sslmode" => {
+                self.tls.mode = value.parse().map_err(|_| {
+                    "its sslmode is none of disable, prefer, require, verify-ca and verify-full"
+                })?;
+            }
+            "sslrootcert" => self.tls.root_cert = Some(value.into()),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// `host:port`, or the path of the Unix socket.
@@ -166,7 +193,34 @@ impl ConnectOptions {
         }
         let socket = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed)?;
         socket.set_nodelay(true).map_err(failed)?;
-        Ok(from_tcp(socket))
+        match self.tls.mode {
+            SslMode::Disable => Ok(from_tcp(socket)),
+            SslMode::Prefer | SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                self.encrypt(socket).await
+            }
+        }
+    }
+
+    /// Asks the server for encryption, and agrees with it on a session.
+    async fn encrypt(
+        &self,
+        mut socket: TcpStream,
+    ) -> Result<(MessageReader, MessageWriter), Error> {
+        let mut request = BytesMut::new();
+        StartupPacket::SslRequest.write(&mut request)?;
+        socket.write_all(&request).await?;
+        // One byte and not more: what follows is part of the session.
+        match (socket.read_u8().await?, self.tls.mode) {
+            (b'S', _) => {}
+            (b'N', SslMode::Prefer) => return Ok(from_tcp(socket)),
+            (_, mode) => return Err(Error::NoTls { address: self.address(), mode }),
+        }
+        let unusable = |source| Error::Tls { address: self.address(), source: Box::new(source) };
+        let connector = self.tls.connector().map_err(unusable)?;
+        let name = ClientTls::server_name(&self.host).map_err(unusable)?;
+        let session = connector.connect(name, socket).await;
+        let failed = |source| Error::TlsHandshake { address: self.address(), source };
+        Ok(from_tls(session.map_err(failed)?))
     }
 
     fn startup_packet(&self) -> StartupPacket {

@@ -17,6 +17,30 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// TLS cannot be used as asked for.
+    #[error("cannot connect to {address} with TLS: {source}")]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// What is wrong with the settings.
+        source: Box<tls::TlsError>,
+    },
+    /// The server does not speak TLS, but must.
+    #[error("{address} does not speak TLS, which sslmode {mode} insists on")]
+    NoTls {
+        /// `host:port`.
+        address: String,
+        /// What was asked for.
+        mode: tls::SslMode,
+    },
+    /// The two did not agree on a session; most often the server's certificate is not trusted.
+    #[error("no TLS session with {address}: {source}")]
+    TlsHandshake {
+        /// `host:port`.
+        address: String,
+        /// The reason.
+        source: io::Error,
+    },
     /// Connecting and logging in took too long.
     #[error("could not connect to {address} within {timeout:?}")]
     ConnectTimeout {
@@ -76,7 +100,10 @@ impl Error {
                 // Classes 08 (connection), 53 (resources used up) and 57P (starting, stopping).
                 ["08", "53", "57P"].iter().any(|class| report.sqlstate.starts_with(class))
             }
+            Self::TlsHandshake { source, .. } => source.kind() != io::ErrorKind::InvalidData,
             Self::Protocol(_)
+            | Self::Tls { .. }
+            | Self::NoTls { .. }
             | Self::Unexpected { .. }
             | Self::Authentication(_)
             | Self::Interrupted => false,

@@ -1,8 +1,8 @@
 //! Client side of the PostgreSQL protocol: connect, authenticate, run simple queries, and hold
 //! COPY streams in either or both directions, physical replication included.
 //!
-//! Speaks to stock PostgreSQL and to our own daemons. Knows no SQL, no retries and no pooling;
-//! there is no TLS yet.
+//! Speaks to stock PostgreSQL and to our own daemons, over TLS if asked to. Knows no SQL, no
+//! retries and no pooling.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
@@ -24,3 +24,4 @@ pub use copy_out::CopyOut;
 pub use error::Error;
 pub use pq_proto::server_message::ServerReport;
 pub use row::Row;
+pub use tls::{ClientTls, SslMode};

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use pq_proto::ServerMessage;
+use tls::client_stream::TlsStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
@@ -32,6 +33,11 @@ pub(crate) struct MessageWriter {
 
 pub(crate) fn from_tcp(socket: TcpStream) -> (MessageReader, MessageWriter) {
     let (read, write) = socket.into_split();
+    halves(Box::new(read), Box::new(write))
+}
+
+pub(crate) fn from_tls(socket: TlsStream<TcpStream>) -> (MessageReader, MessageWriter) {
+    let (read, write) = tokio::io::split(socket);
     halves(Box::new(read), Box::new(write))
 }
 

@@ -113,7 +113,7 @@ pub enum AcceptorError {
 }
 
 /// The acceptor of one timeline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Acceptor<S, C> {
     state: TimelineState<C>,
     wal: S,

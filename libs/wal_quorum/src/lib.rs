@@ -16,6 +16,8 @@
 pub mod acceptor;
 pub mod control_file;
 pub mod messages;
+#[cfg(test)]
+mod model;
 pub mod proposer;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;

@@ -70,6 +70,8 @@
 mod api;
 mod election;
 mod feedback;
+#[cfg(test)]
+mod fingerprint;
 mod peer;
 mod status;
 mod streaming;
@@ -92,7 +94,7 @@ use peer::{Peer, Phase};
 pub use status::{ProposerStatus, SafekeeperStatus};
 
 /// One run of a proposer; see the module documentation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Proposer {
     config: ProposerConfig,
     peers: Vec<Peer>,

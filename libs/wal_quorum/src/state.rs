@@ -52,7 +52,7 @@ impl MemoryState {
 }
 
 /// Persistent part, overlay and the store. Dereferences to the persistent part.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TimelineState<C> {
     persistent: ControlFile,
     /// The overlay; free to change at any time.
@@ -88,6 +88,12 @@ impl<C: ControlStore> TimelineState<C> {
     /// The store, for what it knows beyond the state (such as when it last wrote).
     pub fn store(&self) -> &C {
         &self.store
+    }
+
+    /// The store, for letting it fail.
+    #[cfg(test)]
+    pub(crate) fn store_mut(&mut self) -> &mut C {
+        &mut self.store
     }
 
     /// Begins a change: the persistent state with the overlay applied.

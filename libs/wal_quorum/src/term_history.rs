@@ -30,7 +30,7 @@ impl From<(Term, Lsn)> for TermLsn {
 }
 
 /// The entries, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TermHistory(pub Vec<TermLsn>);
 

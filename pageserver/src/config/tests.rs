@@ -57,6 +57,8 @@ fn a_bad_value_is_refused_with_key_value_and_what_is_allowed() {
         ("wal_redo_engine = 'magic'", "magic", "'native' or 'process'"),
         ("wal_redo_engine = 'process'", "process", "wal_redo_helper"),
         ("wal_redo_helper = ['wal_redo']", "wal_redo", "absolute path"),
+        ("walreceiver_sslmode = 'allow'", "allow", "'verify-full'"),
+        ("walreceiver_sslmode = 'verify-full'", "verify-full", "ssl_ca_file"),
         ("wal_redo_helper = []", "[]", "absolute path"),
         ("control_plane_api = 'x:1234'", "x:1234", "expected a URL"),
     ];

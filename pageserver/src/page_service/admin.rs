@@ -1,14 +1,20 @@
 //! Commands about a tenant or timeline that answer with one row.
 
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use pageserver_api::TenantShardId;
 use postgres_backend::{BeMessage, PostgresBackend, QueryError, RowDescriptor};
 use utils::{Lsn, TenantId, TimelineId};
 
-use super::directory::{ServedTimeline, ShardSelector, TenantSettings, TimelineDirectory};
+use super::directory::{
+    ServedTimeline, ShardSelector, TenantSettings, TimelineDirectory, WaitError,
+};
 use super::handler::PageServiceHandler;
 use crate::keymap::Keymap;
+
+/// How long a question for the last record waits for the position it names. Short enough for
+/// the client to tell people how things get on.
+const POSITION_WAIT: Duration = Duration::from_secs(5);
 
 fn write_text_row(
     pgb: &mut PostgresBackend,
@@ -94,13 +100,23 @@ impl<D: TimelineDirectory> PageServiceHandler<D> {
         Ok(since_epoch.as_millis())
     }
 
+    /// A client that needs `awaited` must be seen to wait for it: without anybody who waits,
+    /// nobody looks for safekeepers that do not speak of the timeline by themselves.
     pub(super) async fn handle_last_record(
         &mut self,
         pgb: &mut PostgresBackend,
-        tenant: TenantId,
-        timeline_id: TimelineId,
+        (tenant, timeline_id): (TenantId, TimelineId),
+        awaited: Option<Lsn>,
     ) -> Result<(), QueryError> {
         let timeline = self.resolve(tenant, ShardSelector::Zero, timeline_id).await?;
+        if let Some(lsn) = awaited {
+            // Cancel safe: a dropped wait leaves nothing behind. When the time is over, the
+            // answer says how far the timeline has come.
+            match tokio::time::timeout(POSITION_WAIT, timeline.wait_lsn(lsn)).await {
+                Ok(Ok(()) | Err(WaitError::Timeout(_))) | Err(_) => {}
+                Ok(Err(error)) => return Err(error.into()),
+            }
+        }
         let record = timeline.last_record();
         let columns = [RowDescriptor::text("prev_lsn"), RowDescriptor::text("last_lsn")];
         write_text_row(pgb, &columns, &[record.prev.to_string(), record.last.to_string()])

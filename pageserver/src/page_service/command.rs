@@ -49,6 +49,7 @@ pub(super) enum Command {
     GetLastRecordRlsn {
         tenant: TenantId,
         timeline: TimelineId,
+        awaited: Option<Lsn>,
     },
     GetCheckpoint {
         tenant: TenantId,
@@ -150,8 +151,9 @@ impl Command {
                 _ => Err(CommandError::ParameterCount("config")),
             },
             "get_last_record_rlsn" => {
-                let (tenant, timeline) = exactly_ids(&parameters, "get_last_record_rlsn")?;
-                Ok(Command::GetLastRecordRlsn { tenant, timeline })
+                let (tenant, timeline) = ids(&parameters, "get_last_record_rlsn")?;
+                let awaited = optional_lsn(&parameters, 2)?;
+                Ok(Command::GetLastRecordRlsn { tenant, timeline, awaited })
             }
             "get_checkpoint" => {
                 let (tenant, timeline) = exactly_ids(&parameters, "get_checkpoint")?;

@@ -130,8 +130,8 @@ impl<D: TimelineDirectory> PageServiceHandler<D> {
                 self.handle_import_wal(pgb, (tenant, timeline), (start_lsn, end_lsn)).await?;
             }
             Command::Show { tenant } => self.handle_show(pgb, tenant).await?,
-            Command::GetLastRecordRlsn { tenant, timeline } => {
-                self.handle_last_record(pgb, tenant, timeline).await?;
+            Command::GetLastRecordRlsn { tenant, timeline, awaited } => {
+                self.handle_last_record(pgb, (tenant, timeline), awaited).await?;
             }
             Command::GetCheckpoint { tenant, timeline } => {
                 self.handle_checkpoint(pgb, tenant, timeline).await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postgres_backend::{AuthType, PostgresBackend};
+use tls::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ pub struct PageServiceConfig {
     pub auth_type: AuthType,
     /// Checks their tokens; needed unless the type is `Trust`.
     pub auth: Option<Arc<SharedJwtAuth>>,
+    /// With it, they must encrypt.
+    pub tls: Option<ServerTls>,
 }
 
 /// The service behind the listening socket.
@@ -80,7 +83,7 @@ async fn serve_connection<D: TimelineDirectory>(
     let _live = LiveConnection::start();
     utils::pausable_failpoint!("ps::connection-start::pre-login");
     let backend = match PostgresBackend::new(socket, config.auth_type) {
-        Ok(backend) => backend,
+        Ok(backend) => backend.with_tls(config.tls),
         Err(error) => {
             tracing::error!("setting up a page service connection failed: {error}");
             return;

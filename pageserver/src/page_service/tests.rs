@@ -203,7 +203,7 @@ impl Service {
         let tenant: TenantId = "11111111111111111111111111111111".parse().unwrap();
         let timeline_id: TimelineId = "22222222222222222222222222222222".parse().unwrap();
         let directory = TestDirectory { tenant, timeline_id, timeline: timeline.clone() };
-        let config = PageServiceConfig { auth_type: AuthType::Trust, auth: None };
+        let config = PageServiceConfig { auth_type: AuthType::Trust, auth: None, tls: None };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();

@@ -124,6 +124,7 @@ impl Tenant {
             ingest_batch_size: self.conf.wal.ingest_batch_size,
             availability_zone: self.conf.wal.availability_zone.clone(),
             auth_token: self.resources.receiver.auth_token.clone(),
+            tls: self.conf.tls.safekeepers.clone(),
         }
     }
 }

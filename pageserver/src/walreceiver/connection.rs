@@ -162,6 +162,7 @@ async fn connect<T: ReceiverTimeline>(
         options,
         replication: true,
         connect_timeout: config.connect_timeout,
+        tls: config.tls.clone(),
         ..address
     };
     let mut client = address.connect().await?;

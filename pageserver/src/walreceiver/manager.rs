@@ -24,6 +24,7 @@ use super::candidates::{
 };
 use super::connection::{self, ConnectionError};
 use super::metrics::{ACTIVE_MANAGERS, BROKER_UPDATES, CANDIDATE_EVENTS, SWITCHES};
+use super::silence::BrokerSilence;
 use super::status::WalReceiverStatus;
 use super::timeline::ReceiverTimeline;
 
@@ -51,6 +52,7 @@ pub struct WalReceiver<T> {
     candidates: Candidates,
     active: Option<Active>,
     last_discovery: Option<Instant>,
+    silence: BrokerSilence,
 }
 
 /// What the manager was woken by.
@@ -79,6 +81,7 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
             candidates: Candidates::default(),
             active: None,
             last_discovery: None,
+            silence: BrokerSilence::new(Instant::now()),
         }
     }
 
@@ -100,6 +103,8 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
                 }
                 None => failures += 1,
             }
+            let is_awaited = *waiters.borrow_and_update();
+            self.warn_of_silence(is_awaited);
             // Without a broker the present connection goes on.
             let wait = exponential_backoff_duration(
                 failures,
@@ -157,6 +162,7 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
             // Read before the await: the guard that the channel returns cannot move between threads.
             let is_awaited = *waiters.borrow_and_update();
             self.request_discovery(is_awaited).await;
+            self.warn_of_silence(is_awaited);
             self.publish_status();
             let timer = self.candidates.time_until_retry(Instant::now());
             let timer = timer.map_or(CHECK_INTERVAL, |wait| wait.min(CHECK_INTERVAL));
@@ -203,6 +209,7 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
 
     fn handle_broker_message(&mut self, message: TypedMessage) {
         BROKER_UPDATES.inc();
+        self.silence.message_came(Instant::now());
         let Some((node, info, standby_horizon)) = safekeeper_info(message) else {
             warn!("broker sent a message without the part its type names");
             return;
@@ -295,13 +302,16 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
     }
 
     /// Safekeepers do not speak of a timeline that is not written to. If somebody waits for
-    /// WAL and nobody is known, they are asked.
+    /// WAL and nobody is known, they are asked. A connection that brings nothing does not
+    /// count: it may be to the one safekeeper that lacks what is waited for.
     async fn request_discovery(&mut self, somebody_waits: bool) {
         let now = Instant::now();
-        let recently = self.last_discovery.is_some_and(|last| {
-            now.saturating_duration_since(last) < self.config.lagging_wal_timeout
-        });
-        if !somebody_waits || self.active.is_some() || !self.candidates.is_empty() || recently {
+        let timeout = self.config.lagging_wal_timeout;
+        let recent = |at: Instant| now.saturating_duration_since(at) < timeout;
+        let is_served =
+            self.active.as_ref().is_some_and(|active| recent(active.state.progress.latest_wal));
+        let asked_lately = self.last_discovery.is_some_and(recent);
+        if !somebody_waits || is_served || !self.candidates.is_empty() || asked_lately {
             return;
         }
         self.last_discovery = Some(now);
@@ -312,9 +322,23 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
             }),
             ..TypedMessage::default()
         };
-        info!("No active connection and no candidates, sending discovery request to the broker");
+        info!(
+            "No connection brings WAL and no candidates, sending discovery request to the broker"
+        );
         if let Err(status) = self.broker.publish_one(message).await {
             info!("could not send a discovery request: {status}");
+        }
+    }
+
+    /// A timeline whose WAL arrives or is waited for is one that safekeepers should speak of.
+    fn warn_of_silence(&mut self, somebody_waits: bool) {
+        let now = Instant::now();
+        let wal_came = self.active.as_ref().map(|active| active.state.progress.latest_wal);
+        if let Some(silent) = self.silence.warning(somebody_waits, wal_came, now) {
+            warn!(
+                "the broker has said nothing about this timeline for {silent:?}, although its WAL \
+                 is waited for or arrives; safekeepers that are ahead or gone are not noticed"
+            );
         }
     }
 

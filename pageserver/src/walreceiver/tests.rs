@@ -28,6 +28,7 @@ fn config() -> WalReceiverConfig {
         ingest_batch_size: 3,
         availability_zone: None,
         auth_token: None,
+        tls: Default::default(),
     }
 }
 
@@ -130,6 +131,34 @@ async fn another_safekeeper_takes_over_in_the_middle_of_a_record() {
     setup.wait_until_ingested(end).await;
     let contents = Keymap::at(setup.timeline.store.as_ref(), end);
     assert_eq!(contents.aux_files().await.unwrap().len(), 20);
+    setup.stop().await;
+}
+
+#[tokio::test]
+async fn safekeepers_that_do_not_publish_are_asked_when_somebody_waits() {
+    let setup = Setup::start().await;
+    let bytes = wal(20);
+    let end = START + bytes.len() as u64;
+    let _safekeeper = StandIn::start_silent(1, &setup.broker, setup.ttid, START, bytes).await;
+    setup.timeline.start_waiting();
+    setup.wait_until_ingested(end).await;
+    setup.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_safekeeper_that_lacks_wal_is_not_the_last_one_asked() {
+    let setup = Setup::start().await;
+    let bytes = wal(20);
+    let end = START + bytes.len() as u64;
+    let half = bytes.len() / 2;
+    let (broker, ttid) = (setup.broker.as_str(), setup.ttid);
+    let lagging = bytes[..half].to_vec();
+    let mut first = StandIn::start_silent(1, broker, ttid, START, lagging).await;
+    setup.timeline.start_waiting();
+    first.wait_for_feedback(START + half as u64).await;
+    // Nobody speaks of this one, and the connection to the first stays as it is.
+    let _second = StandIn::start_silent(2, broker, ttid, START, bytes).await;
+    setup.wait_until_ingested(end).await;
     setup.stop().await;
 }
 

@@ -11,7 +11,7 @@ use safekeeper_api::models::{
     ControlFilePatch, ControlFilePatchResult, SafekeeperTimelineInfo, TimelineCreateRequest,
     TimelineDeleteResult, TimelineStatus,
 };
-use utils::{NodeId, TenantId, TenantTimelineId, TimelineId};
+use utils::{NodeId, TenantTimelineId, TimelineId};
 use wal_quorum::control_file::ServerInfo;
 
 use super::{api_error, forbidden};
@@ -29,16 +29,12 @@ pub(super) fn ttid(path: &PathParams) -> Result<TenantTimelineId, ApiError> {
     Ok(TenantTimelineId::new(path.parse("tenant_id")?, path.parse("timeline_id")?))
 }
 
-pub(super) fn permit(claims: RequestClaims, tenant_id: TenantId) -> Result<(), ApiError> {
-    auth::check_tenant(claims.0.as_ref(), tenant_id).map_err(forbidden)
-}
-
 pub(super) async fn create(
     State(timelines): Shared,
     claims: RequestClaims,
     JsonBody(request): JsonBody<TimelineCreateRequest>,
 ) -> Result<Json<()>, ApiError> {
-    permit(claims, request.tenant_id)?;
+    auth::check_tenant(claims.0.as_ref(), request.tenant_id).map_err(forbidden)?;
     let commit_lsn = request.commit_lsn;
     let new = NewTimeline {
         ttid: TenantTimelineId::new(request.tenant_id, request.timeline_id),
@@ -58,59 +54,49 @@ pub(super) async fn create(
 
 pub(super) async fn status(
     State(timelines): Shared,
-    claims: RequestClaims,
     path: PathParams,
 ) -> Result<Json<TimelineStatus>, ApiError> {
     let ttid = ttid(&path)?;
-    permit(claims, ttid.tenant_id)?;
     Ok(Json(timelines.get(ttid).map_err(api_error)?.status().await))
 }
 
 pub(super) async fn delete(
     State(timelines): Shared,
-    claims: RequestClaims,
     path: PathParams,
     query: QueryParams,
     _: NoBody,
 ) -> Result<Json<TimelineDeleteResult>, ApiError> {
     let ttid = ttid(&path)?;
-    permit(claims, ttid.tenant_id)?;
     let only_local = query.parse("only_local")?.unwrap_or(false);
     timelines.delete(ttid, only_local).await.map(Json).map_err(api_error)
 }
 
 pub(super) async fn delete_tenant(
     State(timelines): Shared,
-    claims: RequestClaims,
     path: PathParams,
     query: QueryParams,
     _: NoBody,
 ) -> Result<Json<HashMap<TimelineId, TimelineDeleteResult>>, ApiError> {
     let tenant_id = path.parse("tenant_id")?;
-    permit(claims, tenant_id)?;
     let only_local = query.parse("only_local")?.unwrap_or(false);
     timelines.delete_tenant(tenant_id, only_local).await.map(Json).map_err(api_error)
 }
 
 pub(super) async fn checkpoint(
     State(timelines): Shared,
-    claims: RequestClaims,
     path: PathParams,
 ) -> Result<Json<()>, ApiError> {
     let ttid = ttid(&path)?;
-    auth::check_node(claims.0.as_ref()).map_err(forbidden)?;
     let timeline = timelines.get(ttid).map_err(api_error)?;
     timeline.flush_control_file().await.map(Json).map_err(api_error)
 }
 
 pub(super) async fn patch_control_file(
     State(timelines): Shared,
-    claims: RequestClaims,
     path: PathParams,
     JsonBody(patch): JsonBody<ControlFilePatch>,
 ) -> Result<Json<ControlFilePatchResult>, ApiError> {
     let ttid = ttid(&path)?;
-    auth::check_node(claims.0.as_ref()).map_err(forbidden)?;
     let timeline = timelines.get(ttid).map_err(api_error)?;
     timeline.patch_control_file(&patch).await.map(Json).map_err(|error| match error {
         PatchError::Timeline(error) => api_error(error),
@@ -120,12 +106,10 @@ pub(super) async fn patch_control_file(
 
 pub(super) async fn record_safekeeper_info(
     State(timelines): Shared,
-    claims: RequestClaims,
     path: PathParams,
     JsonBody(info): JsonBody<SafekeeperTimelineInfo>,
 ) -> Result<Json<()>, ApiError> {
     let ttid = ttid(&path)?;
-    permit(claims, ttid.tenant_id)?;
     let timeline = timelines.get(ttid).map_err(api_error)?;
     timeline.record_peer(NOBODY, &info).await.map(Json).map_err(api_error)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use utils::Lsn;
+use wal_quorum::storage::WalStorage;
 
 use super::manager::Task;
 use super::{Timeline, WalResidentTimeline};
@@ -19,6 +20,8 @@ use crate::archive::{ArchiveError, WalArchive};
 use crate::metrics;
 use crate::wal_storage::{segment_start, segno};
 
+/// How often to look whether a segment that was left early is filled.
+const ZEROS_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const RETRY_BASE: Duration = Duration::from_millis(10);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Doubling the base this often exceeds the maximum.
@@ -76,16 +79,27 @@ impl BackupTask {
         while !self.cancel.is_cancelled() {
             let commit = *commit_lsn.borrow_and_update();
             // Peers may have archived meanwhile, so the position is read anew each time.
-            let backup = self.timeline.read().await.control().memory.backup_lsn;
-            if segno(backup) >= segno(commit) {
-                // A watch and a token are cancel safe.
+            let (backup, written) = {
+                let state = self.timeline.read().await;
+                // The guard keeps the WAL here, so that there is an acceptor.
+                let written =
+                    state.acceptor().map_or(commit, |acceptor| acceptor.wal().write_lsn());
+                (state.control().memory.backup_lsn, written)
+            };
+            // After a log switch the commit position is in the next segment before the zeros that
+            // fill this one have arrived; nothing says when they have.
+            let awaits_zeros = segno(written) < segno(commit);
+            let end = segno(commit.min(written));
+            if segno(backup) >= end {
+                // A watch, a timer and a token are cancel safe.
                 tokio::select! {
                     () = self.cancel.cancelled() => {}
                     _ = commit_lsn.changed() => {}
+                    () = tokio::time::sleep(ZEROS_POLL_INTERVAL), if awaits_zeros => {}
                 }
                 continue;
             }
-            match self.archive_segments(segno(backup), segno(commit)).await {
+            match self.archive_segments(segno(backup), end).await {
                 Ok(()) => failures = 0,
                 Err(error) => {
                     metrics::BACKUP_ERRORS.inc();

@@ -20,7 +20,7 @@ impl TestNode {
     fn timelines(&self) -> Arc<Timelines> {
         let workdir = Utf8PathBuf::from_path_buf(self.dir.path().to_owned()).unwrap();
         let config = Options::parse_from(["safekeeper"]).into_config(NodeId(1), workdir).unwrap();
-        Timelines::new(Node::new(config, None, None))
+        Timelines::new(Node::new(config, None, reqwest::Client::new(), None))
     }
 
     fn loaded(&self) -> Arc<Timelines> {

@@ -3,6 +3,7 @@
 // Every test binary uses a part of it.
 #![allow(unused)]
 
+pub mod certificates;
 pub mod crafted;
 pub mod proposer;
 pub mod stock;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use clap::Parser;
-use postgres_client::ConnectOptions;
+use postgres_client::{ClientTls, ConnectOptions};
 use pq_proto::WalSenderMessage;
 use safekeeper::config::Options;
 use safekeeper::service::{AuthKeys, Listeners, Service};
@@ -35,6 +36,9 @@ pub struct TestSafekeeper {
     service: Option<Service>,
     pub pg: SocketAddr,
     pub http: SocketAddr,
+    pub https: Option<SocketAddr>,
+    /// How clients of the WAL service connect.
+    tls: ClientTls,
 }
 
 impl TestSafekeeper {
@@ -68,8 +72,10 @@ impl TestSafekeeper {
         let listeners = Listeners::bind(&mut config).unwrap();
         let pg = config.listen_pg.parse().unwrap();
         let http = config.listen_http.parse().unwrap();
+        let https = config.listen_https.as_ref().map(|address| address.parse().unwrap());
+        let tls = config.tls.peers();
         let service = Service::start(config, keys, listeners).unwrap();
-        Self { dir, arguments, service: Some(service), pg, http }
+        Self { dir, arguments, service: Some(service), pg, http, https, tls }
     }
 
     /// Ends this one without an orderly stop of its sessions and starts another on a copy of
@@ -120,6 +126,7 @@ impl TestSafekeeper {
         ConnectOptions {
             application_name: Some(appname.to_owned()),
             options: options(ttid),
+            tls: self.tls.clone(),
             ..ConnectOptions::new(self.pg.ip().to_string(), self.pg.port())
         }
     }

@@ -67,3 +67,14 @@ fn passwords_are_asked_for_once() {
     assert_eq!(text.matches("md5").count(), 1);
     assert_eq!(pg_hba("", "admin").matches("md5").count(), 1);
 }
+
+#[test]
+fn a_replica_is_told_how_to_encrypt() {
+    let sk = ConnectOptions::parse(
+        "postgresql://sk:5454?sslmode=verify-full&sslrootcert=/etc/it's/ca.crt",
+    );
+    let conninfo = primary_conninfo(&[sk.unwrap()]);
+    let expected = r"sslmode=verify-full sslrootcert='/etc/it\'s/ca.crt'";
+    assert!(conninfo.contains(expected), "{conninfo}");
+    assert!(!primary_conninfo(&[ConnectOptions::new("sk", 5454)]).contains("ssl"));
+}

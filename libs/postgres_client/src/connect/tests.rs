@@ -16,6 +16,17 @@ fn a_url_has_user_password_and_database() {
 }
 
 #[test]
+fn a_url_says_how_to_encrypt() {
+    let text = "postgresql://sk-1.example:7?sslmode=verify-full&sslrootcert=/etc/ca.crt&x=1";
+    let options = ConnectOptions::parse(text).unwrap();
+    assert_eq!(options.address(), "sk-1.example:7");
+    assert_eq!(options.tls.mode, SslMode::VerifyFull);
+    assert_eq!(options.tls.root_cert.as_deref(), Some("/etc/ca.crt".into()));
+    let error = ConnectOptions::parse("postgresql://h/d?sslmode=allow").unwrap_err();
+    assert!(error.to_string().contains("verify-ca"), "{error}");
+}
+
+#[test]
 fn a_missing_port_is_5432() {
     assert_eq!(ConnectOptions::parse("postgres://no_user@host").unwrap().port, 5432);
 }

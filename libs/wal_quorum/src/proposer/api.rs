@@ -172,7 +172,7 @@ pub struct Election {
 }
 
 /// What the driver has to do.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Open a connection.
     Connect(ConnectionId),

@@ -28,7 +28,7 @@ pub struct PageserverProgress {
 }
 
 /// The newest report of each shard, and what was told to the driver last.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Feedback {
     shards: BTreeMap<u32, PageserverFeedback>,
     pub(super) progress: PageserverProgress,

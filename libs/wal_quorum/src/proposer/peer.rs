@@ -6,7 +6,7 @@ use crate::messages::{AppendResponse, VoteResponse};
 use crate::term_history::Term;
 
 /// Where the conversation is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     /// No connection; the timer will try.
     Offline,
@@ -39,7 +39,7 @@ impl Phase {
 }
 
 /// How far streaming to one safekeeper is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stream {
     /// Next byte to send.
     pub(super) next_lsn: Lsn,
@@ -92,7 +92,7 @@ impl Stream {
 }
 
 /// One safekeeper.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) phase: Phase,
     /// Number of the current or last connection.

@@ -18,6 +18,7 @@ use pageserver::tasks::{BackgroundLimit, ExitOnError, RuntimeKind, Runtimes, Tas
 use pageserver::tenant::{ReceiverResources, StartupProgress, TenantManager, TenantResources};
 use pageserver::{http, layers, tasks, tenant};
 use remote_storage::GenericRemoteStorage;
+use tls::ServerTls;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -47,6 +48,7 @@ pub struct Launch {
 /// The sockets, bound before anything else happens.
 pub struct Listeners {
     http: std::net::TcpListener,
+    https: Option<std::net::TcpListener>,
     pg: std::net::TcpListener,
 }
 
@@ -59,6 +61,12 @@ impl Listeners {
         };
         Ok(Listeners {
             http: bind("http", &conf.listen.http_addr)?,
+            https: conf
+                .tls
+                .https_addr
+                .as_deref()
+                .map(|address| bind("https", address))
+                .transpose()?,
             pg: bind("pg protocol", &conf.listen.pg_addr)?,
         })
     }
@@ -83,6 +91,7 @@ impl Services {
     ) -> anyhow::Result<Self> {
         preinitialize_metrics();
         let auth = load_keys(conf)?;
+        let certificates = Certificates::load(conf)?;
         let storage = open_storage(conf)?;
         let background = TaskScope::new("background", CancellationToken::new());
         let runtime = runtimes.handle(RuntimeKind::Background).clone();
@@ -111,13 +120,9 @@ impl Services {
             auth: auth.clone(),
             launch_timestamp: launch.timestamp,
         });
-        let (listener, cancel) = (listeners.http, http.cancellation_token().clone());
-        let server = async move {
-            let listener = TcpListener::from_std(listener)?;
-            http_server::serve(listener, router, cancel).await
-        };
         let runtime = runtimes.handle(RuntimeKind::MgmtRequest);
-        http.spawn_on(runtime, TaskKind::HttpEndpointListener, ExitOnError::Yes, server);
+        let tls = certificates.https.clone();
+        serve_http(&http, runtime, listeners.http, listeners.https.zip(tls), router);
 
         let page_service = TaskScope::new("page service", CancellationToken::new());
         let config = PageServiceConfig {
@@ -126,12 +131,14 @@ impl Services {
                 AuthType::NeonJWT => postgres_backend::AuthType::NeonJWT,
             },
             auth: auth.map(Arc::new),
+            tls: certificates.page_service.clone(),
         };
         let service = PageService::new(Arc::clone(&tenants), config);
         let (listener, cancel) = (listeners.pg, page_service.cancellation_token().clone());
         let server = async move { service.serve(TcpListener::from_std(listener)?, cancel).await };
         let runtime = runtimes.handle(RuntimeKind::ComputeRequest);
         page_service.spawn_on(runtime, TaskKind::LibpqEndpointListener, ExitOnError::Yes, server);
+        certificates.keep_current(conf, &background, runtime);
         Ok(Services { page_service, http, background, tenants, deletion_queue })
     }
 
@@ -153,6 +160,60 @@ impl Services {
         stage("shutdown http", QUIET_STAGE, self.http.shutdown()).await;
         stage("shutdown leftovers", QUIET_STAGE, self.background.shutdown()).await;
     }
+}
+
+/// What the listeners that encrypt present.
+struct Certificates {
+    page_service: Option<ServerTls>,
+    https: Option<ServerTls>,
+}
+
+impl Certificates {
+    fn load(conf: &PageServerConf) -> anyhow::Result<Self> {
+        let files = &conf.tls;
+        let load = |is_wanted: bool, alpn| {
+            let load = || ServerTls::load(&files.cert_file, &files.key_file, alpn);
+            is_wanted.then(load).transpose().context("keys 'ssl_cert_file' and 'ssl_key_file'")
+        };
+        Ok(Certificates {
+            page_service: load(files.page_service, tls::ALPN_POSTGRESQL)?,
+            https: load(files.https_addr.is_some(), tls::ALPN_HTTP1)?,
+        })
+    }
+
+    /// Lets replaced files count.
+    fn keep_current(self, conf: &PageServerConf, scope: &TaskScope, runtime: &Handle) {
+        for tls in [self.page_service, self.https].into_iter().flatten() {
+            let cancel = scope.cancellation_token().clone();
+            let keeping = tls.keep_current(conf.tls.reload_period, cancel);
+            scope.spawn_on(runtime, TaskKind::HttpEndpointListener, ExitOnError::No, async move {
+                keeping.await;
+                Ok::<(), Infallible>(())
+            });
+        }
+    }
+}
+
+/// Serves the management API, and serves it encrypted as well if there is a listener for that.
+fn serve_http(
+    scope: &TaskScope,
+    runtime: &Handle,
+    listener: std::net::TcpListener,
+    encrypted: Option<(std::net::TcpListener, ServerTls)>,
+    router: axum::Router,
+) {
+    let kind = TaskKind::HttpEndpointListener;
+    if let Some((listener, tls)) = encrypted {
+        let (router, cancel) = (router.clone(), scope.cancellation_token().clone());
+        scope.spawn_on(runtime, kind, ExitOnError::Yes, async move {
+            let listener = TcpListener::from_std(listener)?;
+            http_server::serve_tls(listener, &tls, router, cancel).await
+        });
+    }
+    let cancel = scope.cancellation_token().clone();
+    scope.spawn_on(runtime, kind, ExitOnError::Yes, async move {
+        http_server::serve(TcpListener::from_std(listener)?, router, cancel).await
+    });
 }
 
 /// Attaches what was attached, and announces the phases of the start. The result fires when

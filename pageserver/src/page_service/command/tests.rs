@@ -23,6 +23,16 @@ fn a_basebackup_takes_an_lsn_and_then_the_gzip_flag() {
 }
 
 #[test]
+fn the_last_record_may_be_awaited() {
+    let (tenant, timeline) = (T.parse().unwrap(), L.parse().unwrap());
+    let parsed = Command::parse(&format!("get_last_record_rlsn {T} {L} 0/20"));
+    let awaited = Some(Lsn(0x20));
+    assert_eq!(parsed, Ok(Command::GetLastRecordRlsn { tenant, timeline, awaited }));
+    let parsed = Command::parse(&format!("get_last_record_rlsn {T} {L}"));
+    assert_eq!(parsed, Ok(Command::GetLastRecordRlsn { tenant, timeline, awaited: None }));
+}
+
+#[test]
 fn a_fullbackup_takes_both_lsns() {
     let (tenant, timeline) = (T.parse().unwrap(), L.parse().unwrap());
     let parsed = Command::parse(&format!("fullbackup {T} {L} 0/20 0/10"));

@@ -27,6 +27,15 @@ async fn the_last_record_is_reported_with_its_predecessor() {
 }
 
 #[tokio::test]
+async fn a_position_that_is_not_reached_is_answered_with_how_far_the_timeline_is() {
+    let service = Service::start().await;
+    let mut client = service.connect().await;
+    let command = service.command("get_last_record_rlsn", "0/201");
+    let rows = client.simple_query(&command).await.unwrap();
+    assert_eq!(rows[0].by_name("last_lsn"), Some("0/200"));
+}
+
+#[tokio::test]
 async fn a_lease_answers_with_sixteen_raw_bytes() {
     let service = Service::start().await;
     let mut client = service.connect().await;

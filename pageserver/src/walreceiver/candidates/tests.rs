@@ -10,6 +10,7 @@ fn config() -> WalReceiverConfig {
         ingest_batch_size: 100,
         availability_zone: Some("here".to_owned()),
         auth_token: None,
+        tls: Default::default(),
     }
 }
 

@@ -15,10 +15,14 @@ use pq_proto::backend::RowDescriptor;
 use pq_proto::feedback::PageserverFeedback;
 use pq_proto::replication::{StandbyMessage, XLogData};
 use pq_proto::timestamp::PgTimestamp;
-use storage_broker::proto::{MessageType, SafekeeperTimelineInfo, TypedMessage};
+use storage_broker::proto::{
+    MessageType, SafekeeperDiscoveryResponse, SafekeeperTimelineInfo, SubscribeByFilterRequest,
+    TypeSubscription, TypedMessage,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 use utils::{Lsn, TenantTimelineId};
 
 use super::super::timeline::{PersistedPositions, ReceiverTimeline};
@@ -41,6 +45,11 @@ impl MemoryTimeline {
     pub fn new(ttid: TenantTimelineId) -> Self {
         let store = Arc::new(MemoryStore::new(PgMajor::V15));
         MemoryTimeline { store, ttid, waiters: watch::Sender::new(false) }
+    }
+
+    /// As if somebody waited for WAL from now on.
+    pub fn start_waiting(&self) {
+        self.waiters.send_replace(true);
     }
 }
 
@@ -136,6 +145,32 @@ impl StandIn {
         StandIn { cancel, feedback }
     }
 
+    /// Serves `wal`, and says so only when it is asked.
+    pub async fn start_silent(
+        id: u64,
+        broker: &str,
+        ttid: TenantTimelineId,
+        start: Lsn,
+        wal: Vec<u8>,
+    ) -> StandIn {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cancel = CancellationToken::new();
+        let (sender, feedback) = mpsc::unbounded_channel();
+        let answer = SafekeeperDiscoveryResponse {
+            safekeeper_id: id,
+            tenant_timeline_id: Some(ttid.into()),
+            commit_lsn: start.0 + wal.len() as u64,
+            safekeeper_connstr: listener.local_addr().unwrap().to_string(),
+            ..SafekeeperDiscoveryResponse::default()
+        };
+        let session = Session { start, wal: Bytes::from(wal), feedback: sender };
+        let requests = subscribe_to_requests(broker).await;
+        let answering = answer_requests(broker.to_owned(), requests, answer);
+        tokio::spawn(cancel.clone().run_until_cancelled_owned(answering));
+        tokio::spawn(serve(listener, session, cancel.clone()));
+        StandIn { cancel, feedback }
+    }
+
     /// Closes every connection and falls silent.
     pub fn stop(self) {
         self.cancel.cancel();
@@ -165,6 +200,31 @@ async fn publish(broker: String, info: SafekeeperTimelineInfo) {
         };
         client.publish_one(message).await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn subscribe_to_requests(broker: &str) -> Streaming<TypedMessage> {
+    let mut client = storage_broker::client::connect(broker, Duration::from_secs(5)).unwrap();
+    let request = SubscribeByFilterRequest {
+        types: vec![TypeSubscription { r#type: MessageType::SafekeeperDiscoveryRequest.into() }],
+        tenant_timeline_id: None,
+    };
+    client.subscribe_by_filter(request).await.unwrap().into_inner()
+}
+
+async fn answer_requests(
+    broker: String,
+    mut requests: Streaming<TypedMessage>,
+    answer: SafekeeperDiscoveryResponse,
+) {
+    let mut client = storage_broker::client::connect(&broker, Duration::from_secs(5)).unwrap();
+    while requests.message().await.unwrap().is_some() {
+        let message = TypedMessage {
+            r#type: MessageType::SafekeeperDiscoveryResponse.into(),
+            safekeeper_discovery_response: Some(answer.clone()),
+            ..TypedMessage::default()
+        };
+        client.publish_one(message).await.unwrap();
     }
 }
 

@@ -154,6 +154,7 @@ async fn connect(
         password: timeline.node().token.as_ref().map(|token| token.0.clone()),
         replication: true,
         connect_timeout: CONNECT_TIMEOUT,
+        tls: timeline.config().tls.peers(),
         ..ConnectOptions::parse(&donor.pg_connstr)?
     };
     let client = options.connect().await?;
