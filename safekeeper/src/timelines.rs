@@ -76,6 +76,12 @@ impl Timelines {
         self.node.active.all()
     }
 
+    /// Those that no longer are since the last call.
+    pub fn take_rested(&self) -> Vec<Arc<Timeline>> {
+        let rested = self.node.active.take_rested();
+        rested.into_iter().filter_map(|ttid| self.get(ttid).ok()).collect()
+    }
+
     /// Forgets tombstones that are old enough.
     pub fn forget_old_tombstones(&self) {
         self.lock().tombstones.retain(|_, deleted| deleted.elapsed() < TOMBSTONE_LIFETIME);

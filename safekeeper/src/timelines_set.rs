@@ -3,7 +3,7 @@
 //! Each manager keeps its own timeline in or out of the set; the broker and the metrics look at
 //! all of them, so nobody has to walk through the idle ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use utils::TenantTimelineId;
@@ -13,23 +13,35 @@ use crate::timeline::Timeline;
 /// A set of timelines.
 #[derive(Debug, Default)]
 pub struct TimelinesSet {
-    timelines: Mutex<HashMap<TenantTimelineId, Arc<Timeline>>>,
+    members: Mutex<Members>,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    present: HashMap<TenantTimelineId, Arc<Timeline>>,
+    /// Those that came to rest since somebody asked.
+    rested: HashSet<TenantTimelineId>,
 }
 
 impl TimelinesSet {
     /// Every timeline in the set.
     pub fn all(&self) -> Vec<Arc<Timeline>> {
-        self.lock().values().cloned().collect()
+        self.lock().present.values().cloned().collect()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().present.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.lock().present.is_empty()
+    }
+
+    /// The timelines that left the set since the last call and still exist.
+    pub fn take_rested(&self) -> HashSet<TenantTimelineId> {
+        std::mem::take(&mut self.lock().rested)
     }
 
     /// A handle to put `timeline` in and out. It starts outside.
@@ -37,8 +49,8 @@ impl TimelinesSet {
         SetMember { set: self.clone(), timeline, present: false }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TenantTimelineId, Arc<Timeline>>> {
-        self.timelines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -62,11 +74,15 @@ impl SetMember {
             return false;
         }
         self.present = present;
-        let mut timelines = self.set.lock();
-        match present {
-            true => timelines.insert(self.timeline.ttid(), self.timeline.clone()),
-            false => timelines.remove(&self.timeline.ttid()),
-        };
+        let ttid = self.timeline.ttid();
+        let mut members = self.set.lock();
+        if present {
+            members.present.insert(ttid, self.timeline.clone());
+            members.rested.remove(&ttid);
+        } else {
+            members.present.remove(&ttid);
+            members.rested.insert(ttid);
+        }
         true
     }
 }
@@ -74,5 +90,7 @@ impl SetMember {
 impl Drop for SetMember {
     fn drop(&mut self) {
         self.set(false);
+        // It is gone, not at rest.
+        self.set.lock().rested.remove(&self.timeline.ttid());
     }
 }

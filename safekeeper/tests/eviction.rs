@@ -73,8 +73,12 @@ async fn the_last_segment_is_archived_once_wal_stops_growing() {
     let name = &safekeeper.segments(ttid)[0];
     let local = std::fs::read(safekeeper.timeline_dir(ttid).join(name)).unwrap();
     assert!(local.starts_with(&content));
-    let records = safekeeper.control_file(ttid).partial_backup.segments;
-    assert_eq!(records.iter().map(|it| it.status).collect::<Vec<_>>(), [UploadStatus::Uploaded]);
+    // The object goes first, its record after it.
+    eventually("only the new one is on record", async || {
+        let records = safekeeper.control_file(ttid).partial_backup.segments;
+        records.iter().map(|it| it.status).eq([UploadStatus::Uploaded])
+    })
+    .await;
     safekeeper.stop().await;
 }
 

@@ -34,7 +34,7 @@ def backup_lsn(env: NeonEnv) -> Lsn:
     return max(Lsn(status["backup_lsn"]) for status in statuses)
 
 
-@pytest.mark.parametrize("failure", ["unreachable", "503"])
+@pytest.mark.parametrize("failure", ["503", pytest.param("unreachable", marks=pytest.mark.slow)])
 def test_wal_waits_for_a_bucket_that_fails(
     neon_env_builder: NeonEnvBuilder, s3_store: S3Store, failure: str
 ) -> None:

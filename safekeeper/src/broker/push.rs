@@ -1,6 +1,5 @@
 //! Telling others about active timelines, once a second.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,6 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{BrokerError, message};
 use crate::metrics::{BROKER_ITERATION_TIMELINES, BROKER_PUSH_SECONDS, BROKER_PUSHED_UPDATES};
-use crate::timeline::Timeline;
 use crate::timelines::Timelines;
 
 const PUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,7 +30,6 @@ pub(super) async fn run(
 /// Ends when nobody takes messages any more.
 async fn produce(timelines: Arc<Timelines>, messages: mpsc::Sender<SafekeeperTimelineInfo>) {
     let config = timelines.config();
-    let mut told: Vec<Arc<Timeline>> = Vec::new();
     let mut ticks = tokio::time::interval(PUSH_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -44,12 +41,7 @@ async fn produce(timelines: Arc<Timelines>, messages: mpsc::Sender<SafekeeperTim
         let active = timelines.active();
         // A timeline that came to rest is spoken of once more: what brought it to rest, such as
         // the last feedback of a pageserver, is news to the peers.
-        let names: HashSet<_> = active.iter().map(|timeline| timeline.ttid()).collect();
-        let rests = |timeline: &&Arc<Timeline>| {
-            let ttid = timeline.ttid();
-            !names.contains(&ttid) && timelines.get(ttid).is_ok()
-        };
-        let resting: Vec<_> = told.iter().filter(rests).cloned().collect();
+        let resting = timelines.take_rested();
         for timeline in active.iter().chain(&resting) {
             let info = timeline.broker_info().await;
             let zone = config.availability_zone.clone();
@@ -63,7 +55,6 @@ async fn produce(timelines: Arc<Timelines>, messages: mpsc::Sender<SafekeeperTim
             BROKER_PUSHED_UPDATES.inc();
         }
         let pushed = active.len() + resting.len();
-        told = active;
         let elapsed = started.elapsed();
         BROKER_PUSH_SECONDS.observe(elapsed.as_secs_f64());
         BROKER_ITERATION_TIMELINES.observe(pushed as f64);
