@@ -26,7 +26,11 @@ pub struct Body {
 impl Body {
     /// JSON of a type.
     pub fn json<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Self {
-        let schema = schemas.subschema_for::<T>();
+        let mut schema = schemas.subschema_for::<T>();
+        // What is not among the definitions is not in the dialect of the document yet.
+        for transform in schemas.transforms_mut() {
+            transform.transform(&mut schema);
+        }
         Body { media_type: "application/json", schema, required: true }
     }
 }

@@ -30,8 +30,8 @@ impl Schemas {
         if let Some(alternatives) = self.alternatives(schema) {
             return self.example(&alternatives[pick % alternatives.len()], pick);
         }
-        if let Some([whole]) = schema.get("allOf").and_then(Value::as_array).map(Vec::as_slice) {
-            return self.example(whole, pick);
+        if let Some(parts) = schema.get("allOf").and_then(Value::as_array) {
+            return self.example_of_all(schema, parts, pick);
         }
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
             return values[pick % values.len()].clone();
@@ -55,6 +55,19 @@ impl Schemas {
         }
     }
 
+    /// Several parts, and properties beside them.
+    fn example_of_all(&self, schema: &Value, parts: &[Value], pick: usize) -> Value {
+        let mut whole = Map::new();
+        let own = schema.get("properties").map(|own| json!({"type": "object", "properties": own}));
+        for part in parts.iter().chain(&own) {
+            match self.example(part, pick) {
+                Value::Object(fields) => whole.extend(fields),
+                other => return other,
+            }
+        }
+        Value::Object(whole)
+    }
+
     /// Why a value is not one of the schema.
     fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
         let schema = self.resolve(schema);
@@ -66,8 +79,9 @@ impl Schemas {
             let fits = outcomes.iter().any(Result::is_ok);
             return if fits { Ok(()) } else { Err(format!("{value} is none of: {outcomes:?}")) };
         }
-        for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-            self.check(part, value)?;
+        if let Some(parts) = schema.get("allOf").and_then(Value::as_array) {
+            // Each part documents some of the properties.
+            return parts.iter().try_for_each(|part| self.check_part(part, value));
         }
         if let Some(values) = schema.get("enum").and_then(Value::as_array)
             && !values.contains(value)
@@ -87,6 +101,16 @@ impl Schemas {
             return Err(format!("{value} is not of type {}", schema["type"]));
         }
         self.check_members(schema, value)
+    }
+
+    /// A value against one of several schemas that apply to it together.
+    fn check_part(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        let properties = self.resolve(schema).get("properties").and_then(Value::as_object);
+        let (Some(properties), Some(fields)) = (properties, value.as_object()) else {
+            return self.check(schema, value);
+        };
+        let own = fields.iter().filter(|(name, _)| properties.contains_key(*name));
+        self.check(schema, &Value::Object(own.map(|(k, v)| (k.clone(), v.clone())).collect()))
     }
 
     fn check_members(&self, schema: &Value, value: &Value) -> Result<(), String> {
@@ -140,7 +164,8 @@ async fn documented_requests_are_parsed() {
         for pick in 0..MAX_ALTERNATIVES {
             let body = schemas.example(&schema, pick);
             let path = concrete(&route.path, &server);
-            let (_, answer) = server.call(route.method, &path, Some(body.clone())).await;
+            let (_, answer) =
+                server.call(&route.method.to_uppercase(), &path, Some(body.clone())).await;
             assert!(!message(&answer).contains(UNPARSED), "{path}: {body}: {answer}");
         }
     }
@@ -158,12 +183,13 @@ async fn requests_without_a_required_property_are_refused() {
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             let mut body = whole.clone();
             body.as_object_mut().unwrap().remove(name).unwrap();
-            let (status, answer) = server.call(route.method, &path, Some(body)).await;
+            let (status, answer) =
+                server.call(&route.method.to_uppercase(), &path, Some(body)).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{path} without {name}");
             assert!(message(&answer).contains(UNPARSED), "{path} without {name}: {answer}");
             refused += 1;
         }
-        let (status, _) = server.call(route.method, &path, Some(json!([[]]))).await;
+        let (status, _) = server.call(&route.method.to_uppercase(), &path, Some(json!([[]]))).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path} with something else");
     }
     assert!(refused > 5, "the schemas require something");
