@@ -39,7 +39,7 @@ const CHANNEL_CAPACITY: usize = 16;
 /// Objects collected before a list is written, or validated, without being asked.
 const AUTOFLUSH_OBJECTS: usize = 16384;
 /// How long what was collected waits for more.
-const AUTOFLUSH_DELAY: Duration = Duration::from_secs(10);
+pub(crate) const AUTOFLUSH_DELAY: Duration = Duration::from_secs(10);
 
 /// The queue has stopped.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod tenant;
 mod time_travel;
 mod timeline;
 mod timeline_ops;
+mod yaml;
 
 use std::sync::Arc;
 
@@ -57,11 +58,12 @@ pub fn router(state: State) -> Router {
         api_failpoints: true,
         response_headers: launch_header(&state.launch_timestamp),
     };
-    let (router, documented) = routes::all();
-    let document: Arc<str> = openapi::render(&documented).into();
-    let documented: Arc<[routes::Documented]> = documented.into();
-    let router = router
-        .route("/swagger.yml", get(move || async move { openapi::yaml(&document) }))
+    let api = routes::all();
+    let document: Arc<str> = openapi::render(&api).into();
+    let documented: Arc<[routes::Documented]> = api.documented.into();
+    let router = api
+        .router
+        .route("/swagger.yml", get(move || async move { openapi::document(&document) }))
         .route("/v1/doc", get(move || async move { openapi::page(&documented) }));
     http_server::wrap(router.with_state(state), options)
 }

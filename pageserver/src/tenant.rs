@@ -77,6 +77,8 @@ pub struct TenantResources {
     pub initdb: Arc<Semaphore>,
     /// Bounds the background jobs that read whole timelines.
     pub background: BackgroundLimit,
+    /// Fires when background jobs may begin: not while tenants are being loaded.
+    pub background_can_start: CancellationToken,
     /// How layer files are read.
     pub io: StorageIo,
 }

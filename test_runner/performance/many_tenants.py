@@ -22,9 +22,8 @@ from typing import Any
 from fixtures.common import PortDistributor, give_to_postgres_account, new_id, wait_until
 from fixtures.neon_fixtures import NeonEnv, NeonEnvBuilder
 from fixtures.pg import PgBin
+from fixtures.tenant_copies import rename_layer
 
-# Where the summary of a layer file names its tenant.
-TENANT_OFFSET = 4
 LOCATION = """[mode.Attached]
 generation = 1
 attach_mode = "Single"
@@ -66,10 +65,8 @@ class Template:
         (remote / "index_part.json-00000001").write_text(json.dumps(self.index))
         (env.pageserver.tenant_dir(tenant) / "config-v1").write_text(LOCATION)
         for name, content in self.contents.items():
-            changed = bytearray(content)
-            changed[TENANT_OFFSET : TENANT_OFFSET + 16] = bytes.fromhex(tenant)
             stored = remote / f"{name}-00000001"
-            stored.write_bytes(changed)
+            stored.write_bytes(rename_layer(content, tenant))
             os.link(stored, local / f"{name}-v1-00000001")
 
 
@@ -77,6 +74,11 @@ def resident_kb(pid: int) -> int:
     found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found
     return int(found.group(1))
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def timestamps(log_file: Path, text: str) -> list[datetime]:
@@ -170,9 +172,10 @@ def measure(env: NeonEnv, tenants: int) -> None:
     for _ in range(tenants):
         template.copy_to(env, new_id())
     elapsed_ms, full_kb = start(env, tenants)
+    cpu_s = processor_seconds(env.pageserver.pid)
     size = sum(len(content) for content in template.contents.values()) / 2**20
     print(f"\n{tenants} idle tenants with {size:.1f} MiB each")
-    print(f"all active: {elapsed_ms:.0f} ms after the start of the process")
+    print(f"all active: {elapsed_ms:.0f} ms after the start of the process, {cpu_s:.1f} s of processor time")
     print(f"memory: {full_kb / 1024:.0f} MiB, {(full_kb - empty_kb) / max(tenants, 1):.0f} kB each")
     print(f"threads: {len(os.listdir(f'/proc/{env.pageserver.pid}/task'))}")
     cold_start(env, template)
@@ -192,7 +195,10 @@ def main() -> None:
     builder = NeonEnvBuilder(
         arguments.output, Path(os.environ["NEON_BIN"]), distrib, PgBin(distrib, 15),
         PortDistributor(), num_safekeepers=1,
-        pageserver_config={"image_compression": "zstd"},
+        # A full disk would have layers evicted while they are counted.
+        pageserver_config={
+            "image_compression": "zstd", "disk_usage_based_eviction": {"enabled": False},
+        },
     )
     give_to_postgres_account(arguments.output)
     try:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import re
+import threading
 from typing import Any
 
 import pytest
+import requests
+from fixtures import tenant_copies
 from fixtures.common import wait_until
 from fixtures.control_plane import ControlPlane
 from fixtures.ledger import Ledger
 from fixtures.neon_fixtures import Endpoint, NeonEnv, NeonEnvBuilder, NeonPageserver, pid_is_alive
+from fixtures.pageserver_http import ApiException, PageserverHttp
 from fixtures.remote_storage import Store, check_that_indexed_objects_exist
 
 # Many small layers, replaced by others all the time.
@@ -28,17 +32,16 @@ def start(builder: NeonEnvBuilder, plane: ControlPlane, **config: Any) -> NeonEn
     return builder.init_start()
 
 
-def attach(env: NeonEnv, node: NeonPageserver, generation: int, mode: str = "AttachedSingle") -> None:
+def attach(env: NeonEnv, node: NeonPageserver, generation: int) -> None:
     options = {name: int(value) if value.isdigit() else value for name, value in BUSY.items()}
-    body = {"mode": mode, "generation": generation, "tenant_conf": options}
-    node.http().location_config(env.initial_tenant, body)
+    tenant_copies.attach(node.http(), env.initial_tenant, generation, options)
 
 
-def wait_for_deletions(node: NeonPageserver, counter: str, more_than: int = 0) -> None:
+def wait_for_deletions(node: NeonPageserver, counter: str) -> None:
     def check() -> None:
-        node.http().deletion_queue_flush()
+        node.http().deletion_queue_flush(execute=True)
         counts = node.http().deletion_queue()
-        assert counts[counter] > more_than, counts
+        assert counts[counter] > 0, counts
 
     wait_until(check, timeout_s=60)
 
@@ -78,7 +81,7 @@ def test_a_replaced_pageserver_deletes_nothing_its_successor_needs(
     # The old one is not told: both ingest, upload and compact under load.
     attach(env, new, control_plane.attach(env.initial_tenant, new.id))
     assert control_plane.generation(env.initial_tenant) == 2
-    for _ in range(3):
+    for _ in range(2):
         ledger.wait_for_progress()
         replace_layers(env, old, endpoint)
         replace_layers(env, new, endpoint)
@@ -107,98 +110,158 @@ def test_a_replaced_pageserver_deletes_nothing_its_successor_needs(
     assert check_that_indexed_objects_exist(store) > 0
 
 
-@pytest.mark.parametrize("keep", [True, False], ids=["kept", "lost"])
-@pytest.mark.parametrize("validated", [False, True], ids=["not-validated", "validated"])
-def test_lists_survive_a_crash_and_are_executed_only_if_they_may(
-    neon_env_builder: NeonEnvBuilder, control_plane: ControlPlane, keep: bool, validated: bool
-) -> None:
-    env = start(neon_env_builder, control_plane)
-    endpoint = churning(env)
-    node, http = env.pageserver, env.pageserver.http()
-    deletion_dir = node.workdir / "deletion"
-    http.deletion_queue_flush(execute=True)
-    if validated:
-        http.configure_failpoints(("deletion-queue-before-execute", "return"))
-    else:
-        control_plane.online = False
-    replace_layers(env, node, endpoint)
-    endpoint.stop()
-    http.deletion_queue_flush()
-    before = http.deletion_queue()
-    pending = before["submitted"] - before["executed"] - before["dropped"]
-    assert pending > 0 and list(deletion_dir.glob("*-01.list"))
-    if validated:
-        wait_for_deletions(node, "validated", before["executed"])
+def start_flush_execute(node: NeonPageserver) -> None:
+    """Asks for deletions to be executed; that never ends if something is in the way."""
+    http = PageserverHttp(node.http_port, retry_unavailable=False)
 
-        def header_written() -> None:
-            assert (deletion_dir / "header-01").exists()
+    def flush() -> None:
+        try:
+            http.deletion_queue_flush(execute=True)
+        except (ApiException, requests.RequestException):
+            # The process has gone away.
+            pass
 
-        wait_until(header_written)
-    else:
-        assert http.deletion_queue()["validated"] == before["validated"], "nobody could be asked"
-    node.kill()
-    if not keep:
-        # Somebody else had the tenant in between.
-        control_plane.attach(env.initial_tenant, 77)
-        control_plane.attach(env.initial_tenant, node.id)
-    control_plane.online = True
-    node.start()
-    http.deletion_queue_flush(execute=True)
-    after = http.deletion_queue()
-    assert after["unexpected_errors"] == 0
-    if keep or validated:
-        assert after["executed"] > 0 or not list(deletion_dir.glob("*-01.list"))
-    if keep and not validated:
-        assert after["executed"] >= pending and after["dropped"] == 0
-    if not keep and not validated:
-        assert after["dropped"] >= pending
-    assert not list(deletion_dir.glob("*-01.list"))
-    assert check_that_indexed_objects_exist(env.store) > 0
+    threading.Thread(target=flush, daemon=True).start()
 
 
-def test_a_crash_in_the_middle_of_a_deletion_loses_nothing(
+class Compactable:
+    """Copies of a tenant with many small layers, which a compaction replaces: deletions to order,
+    without a compute."""
+
+    # One round of compaction, when it is asked for.
+    CONF = {"compaction_period": "0s", "compaction_threshold": 2, "compaction_target_size": 262144}
+
+    def __init__(self, env: NeonEnv, plane: ControlPlane):
+        self.env, self.plane = env, plane
+        self.node = env.pageserver
+        endpoint = churning(env)
+        for _ in range(3):
+            endpoint.sql("UPDATE churn SET n = n + 1")
+            lsn = endpoint.flush_lsn()
+            self.node.http().checkpoint_and_upload(env.initial_tenant, env.initial_timeline, lsn)
+        endpoint.stop()
+
+    def attach_copy(self) -> str:
+        tenant = tenant_copies.copy_tenant(self.env)
+        generation = self.plane.attach(tenant, self.node.id, 2)
+        tenant_copies.attach(self.node.http(), tenant, generation, self.CONF)
+        self.node.http().timeline_detail(tenant, self.env.initial_timeline)
+        return tenant
+
+    def compact(self, tenant: str) -> int:
+        """Returns how many layers were handed over for deletion."""
+        http = self.node.http()
+        before = http.deletion_queue()["submitted"]
+        http.timeline_compact(tenant, self.env.initial_timeline, wait_until_uploaded="true")
+        submitted = http.deletion_queue()["submitted"] - before
+        assert submitted > 0
+        return submitted
+
+    def restart_and_drain(self) -> dict[str, int]:
+        """What the next process makes of what the last one left."""
+        self.node.start_alone()
+        http = self.node.http()
+        http.deletion_queue_flush(execute=True)
+        assert check_that_indexed_objects_exist(self.env.store) > 0
+        assert not list((self.node.workdir / "deletion").glob("*-01.list"))
+        counts = http.deletion_queue()
+        assert counts["unexpected_errors"] == 0
+        return counts
+
+
+def test_deletions_survive_crashes_and_are_executed_only_if_they_may(
     neon_env_builder: NeonEnvBuilder, control_plane: ControlPlane
 ) -> None:
-    env = start(neon_env_builder, control_plane)
-    endpoint = churning(env)
-    ledger = Ledger(endpoint).create().start()
-    node = env.pageserver
-    for point, action in [
-        ("control-plane-client-validate-sleep", "return(60000)"),
-        ("deletion-queue-before-execute", "exit"),
-        ("deletion-queue-before-execute", "return"),
+    neon_env_builder.control_plane = control_plane
+    neon_env_builder.num_safekeepers = 1
+    neon_env_builder.tenant_config = {"compaction_period": "0s", "compaction_threshold": "100"}
+    tenants = Compactable(neon_env_builder.init_start(), control_plane)
+    crash_before_validation(tenants)
+    crash_after_validation(tenants)
+    for failpoint, action in [
+        ("control-plane-client-validate-sleep", "return(600000)"),
+        ("deletion-queue-before-execute", "kill"),
         ("before-delete-layer-pausable", "pause"),
     ]:
-        pid = node.pid
-        node.http().configure_failpoints((point, action))
-        try:
-            replace_layers(env, node, endpoint)
-            if action == "exit":
-                node.http().deletion_queue_flush(execute=True)
-        except Exception:
-            # It has left, or what was to be handed over is held back.
-            assert action in ("exit", "pause")
-        if action == "exit":
-            def gone(pid: int = pid) -> None:
-                assert not pid_is_alive(pid)
+        crash_at(tenants, failpoint, action)
 
-            wait_until(gone, timeout_s=40)
+
+def crash_before_validation(tenants: Compactable) -> None:
+    node, plane = tenants.node, tenants.plane
+    kept, lost = tenants.attach_copy(), tenants.attach_copy()
+    plane.online = False
+    before = node.http().deletion_queue()
+    of_kept, of_lost = tenants.compact(kept), tenants.compact(lost)
+    node.http().deletion_queue_flush()
+    after = node.http().deletion_queue()
+    assert after["validated"] == before["validated"], "nobody could be asked"
+    assert list((node.workdir / "deletion").glob("*-01.list"))
+    node.kill()
+    # Somebody else has one of them in between.
+    plane.attach(lost, 77)
+    plane.attach(lost, node.id)
+    plane.online = True
+    counts = tenants.restart_and_drain()
+    assert (counts["executed"], counts["dropped"]) == (of_kept, of_lost)
+
+
+def crash_after_validation(tenants: Compactable) -> None:
+    node, plane = tenants.node, tenants.plane
+    kept, lost = tenants.attach_copy(), tenants.attach_copy()
+    http = node.http()
+    http.deletion_queue_flush(execute=True)
+    http.configure_failpoints(("deletion-queue-before-execute", "return"))
+    before = http.deletion_queue()
+    submitted = tenants.compact(kept) + tenants.compact(lost)
+    start_flush_execute(node)
+
+    def validated() -> None:
+        assert http.deletion_queue()["validated"] == before["validated"] + submitted
+        assert (node.workdir / "deletion" / "header-01").exists()
+
+    wait_until(validated)
+    node.kill()
+    plane.attach(lost, 77)
+    plane.attach(lost, node.id)
+    counts = tenants.restart_and_drain()
+    assert (counts["executed"], counts["dropped"]) == (submitted, 0)
+
+
+def crash_at(tenants: Compactable, failpoint: str, action: str) -> None:
+    node, pid = tenants.node, tenants.node.pid
+    tenant = tenants.attach_copy()
+    mark = f"{failpoint}: {action}"
+    node.http().configure_failpoints((failpoint, action))
+    if action == "pause":
+        # What is handed over is held up, so there is nothing to wait for.
+        node.http().timeline_compact(tenant, tenants.env.initial_timeline)
+    else:
+        tenants.compact(tenant)
+    start_flush_execute(node)
+
+    def there() -> None:
+        if action == "kill":
+            assert not pid_is_alive(pid), mark
         else:
-            node.kill()
-        node.start()
-        ledger.wait_for_progress()
-        assert check_that_indexed_objects_exist(env.store) > 0
-    ledger.stop()
-    node.http().deletion_queue_flush(execute=True)
-    endpoint.stop()
-    endpoint.start()
-    ledger.verify()
-    assert node.http().deletion_queue()["unexpected_errors"] == 0
+            text = node.log_file.read_text(errors="replace")
+            assert re.search(rf'failpoint "?{failpoint}"?(?![-\w])', text), mark
+
+    wait_until(there)
+    if action != "kill":
+        node.kill()
+    counts = tenants.restart_and_drain()
+    assert counts["dropped"] == 0, mark
+    size = node.http().call(
+        "GET", f"/v1/tenant/{tenant}/timeline/{tenants.env.initial_timeline}",
+        params={"include-non-incremental-logical-size": "true"},
+    )
+    assert size["current_logical_size_non_incremental"] > 2**20, mark
 
 
-def test_without_an_answer_nothing_is_deleted_and_nothing_waits_for_long(
+def test_a_control_plane_that_is_away(
     neon_env_builder: NeonEnvBuilder, control_plane: ControlPlane
 ) -> None:
+    neon_env_builder.num_safekeepers = 1
     env = start(neon_env_builder, control_plane)
     endpoint = churning(env)
     node, http = env.pageserver, env.pageserver.http()
@@ -206,44 +269,21 @@ def test_without_an_answer_nothing_is_deleted_and_nothing_waits_for_long(
     control_plane.online = False
     validated = http.deletion_queue()["validated"]
     replace_layers(env, node, endpoint)
-    http.deletion_queue_flush()
+    start_flush_execute(node)
 
     def warned() -> None:
         assert node.log_contains("calling control plane generation validation API failed")
 
     wait_until(warned, timeout_s=40)
-    assert http.deletion_queue()["validated"] == validated
-    began = time.monotonic()
+    assert http.deletion_queue()["validated"] == validated, "without an answer nothing is deleted"
+    # Nor does anything wait for long.
     node.stop()
-    assert time.monotonic() - began < 30
 
-    # It comes up without an answer only if it is told so.
-    conf = node.workdir / "pageserver.toml"
-    conf.write_text("control_plane_emergency_mode = true\n" + conf.read_text())
-    generation = control_plane.generation(env.initial_tenant)
-    node.start()
-    assert node.log_contains("Emergency mode!")
-    http.wait_for_last_record_lsn(env.initial_tenant, env.initial_timeline, endpoint.flush_lsn())
-    assert control_plane.generation(env.initial_tenant) == generation
-    endpoint.stop()
-    assert endpoint.start().value("SELECT count(*) FROM churn") == 2000
-    assert http.deletion_queue()["executed"] == 0
-
-
-def test_a_start_waits_for_the_control_plane(
-    neon_env_builder: NeonEnvBuilder, control_plane: ControlPlane
-) -> None:
-    env = start(neon_env_builder, control_plane)
-    node = env.pageserver
-    endpoint = churning(env)
-    lsn = endpoint.flush_lsn()
-    node.http().checkpoint_and_upload(env.initial_tenant, env.initial_timeline, lsn)
-    node.kill()
-    control_plane.online = False
+    # A start waits for the answer.
     with pytest.raises(RuntimeError):
-        env.cli.raw("pageserver", "start", f"--id={node.id}", "-t", "3s")
-    control_plane.online = True
+        env.cli.raw("pageserver", "start", f"--id={node.id}", "-t", "2s")
     before = control_plane.generation(env.initial_tenant)
+    control_plane.online = True
     node.start()
     assert control_plane.generation(env.initial_tenant) == before + 1
     call, body = next(call for call in reversed(control_plane.calls) if call[0] == "re-attach")
@@ -252,3 +292,21 @@ def test_a_start_waits_for_the_control_plane(
     replace_layers(env, node, endpoint)
     suffix = f"index_part.json-{before + 1:08x}"
     assert any(key.endswith(suffix) for key in env.store.keys())
+    start_in_emergency(env, control_plane, endpoint)
+
+
+def start_in_emergency(env: NeonEnv, plane: ControlPlane, endpoint: Endpoint) -> None:
+    """It comes up without an answer only if it is told so."""
+    node, http = env.pageserver, env.pageserver.http()
+    node.kill()
+    plane.online = False
+    conf = node.workdir / "pageserver.toml"
+    conf.write_text("control_plane_emergency_mode = true\n" + conf.read_text())
+    generation = plane.generation(env.initial_tenant)
+    node.start()
+    assert node.log_contains("Emergency mode!")
+    http.wait_for_last_record_lsn(env.initial_tenant, env.initial_timeline, endpoint.flush_lsn())
+    assert plane.generation(env.initial_tenant) == generation
+    endpoint.stop()
+    assert endpoint.start().value("SELECT count(*) FROM churn") == 2000
+    assert http.deletion_queue()["executed"] == 0

@@ -10,6 +10,7 @@ from fixtures.common import wait_until
 from fixtures.ledger import Ledger
 from fixtures.neon_fixtures import NeonEnv, NeonEnvBuilder, table_digests
 from fixtures.pageserver_http import ApiException, PageserverHttp
+from fixtures.remote_storage import S3Store
 
 SMALL_LAYERS = {"checkpoint_distance": "1048576", "compaction_period": "0s"}
 
@@ -80,8 +81,10 @@ def test_layers_are_evicted_and_downloaded_one_by_one(neon_env_builder: NeonEnvB
 
 
 def test_everything_evicted_is_served_again_and_all_layers_can_be_downloaded(
-    neon_env_builder: NeonEnvBuilder,
+    neon_env_builder: NeonEnvBuilder, s3_store: S3Store
 ) -> None:
+    # From a bucket: what comes back has travelled.
+    neon_env_builder.store = s3_store
     env, digests = loaded_env(neon_env_builder)
     http = env.pageserver.http()
     tenant, timeline = env.initial_tenant, env.initial_timeline

@@ -14,6 +14,7 @@
 //! ```
 
 mod auth;
+pub mod document;
 mod error;
 pub mod extract;
 mod request;

@@ -2,7 +2,7 @@
 //!
 //! They exist only in builds with the `testing` feature; otherwise the macros cost nothing.
 //! The action grammar is that of the `fail` crate, plus `exit`, which ends the process with
-//! status 1.
+//! status 1, and `kill`, which ends it as `kill -9` does.
 
 use std::time::Duration;
 
@@ -41,13 +41,13 @@ pub fn configure(name: &str, actions: &str) -> Result<(), FailpointError> {
         return Err(FailpointError::NotCompiledIn);
     }
     tracing::info!("cfg failpoint: {name} {actions}");
-    let configured = if actions == "exit" {
-        fail::cfg_callback(name, || {
+    let configured = match actions {
+        "exit" => fail::cfg_callback(name, || {
             tracing::info!("exiting because a failpoint says so");
             std::process::exit(1);
-        })
-    } else {
-        fail::cfg(name, actions)
+        }),
+        "kill" => fail::cfg_callback(name, kill_this_process),
+        actions => fail::cfg(name, actions),
     };
     configured.map_err(|reason| FailpointError::BadActions {
         name: name.to_owned(),
@@ -84,23 +84,31 @@ pub fn is_configured(name: &str) -> bool {
     compiled_in() && fail::list().iter().any(|(known, actions)| known == name && actions != "off")
 }
 
-/// Body of [`pausable_failpoint!`](crate::pausable_failpoint).
+/// The kernel ends the process here and now: nothing is flushed, no handler runs.
+fn kill_this_process() {
+    tracing::info!("dying because a failpoint says so");
+    let sent = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::SIGKILL);
+    unreachable!("the process outlived SIGKILL: {sent:?}");
+}
+
+/// Body of [`pausable_failpoint!`](crate::pausable_failpoint): whether it says `return`.
 #[doc(hidden)]
-pub async fn pausable(name: &'static str) {
+pub async fn pausable(name: &'static str) -> bool {
     if !is_configured(name) {
-        return;
+        return false;
     }
     let span = tracing::Span::current();
     let blocked = tokio::task::spawn_blocking(move || {
         let _entered = span.entered();
         tracing::info!("at failpoint {name}");
-        fail::fail_point!(name, |_| ());
+        fail::eval(name, |_| ()).is_some()
     });
-    if let Err(error) = blocked.await {
+    match blocked.await {
+        Ok(returns) => returns,
         // A `panic` action must reach the task that met the failpoint.
-        if error.is_panic() {
-            std::panic::resume_unwind(error.into_panic());
-        }
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime is going away.
+        Err(_) => false,
     }
 }
 
@@ -121,12 +129,18 @@ pub async fn sleep(name: &'static str) {
     }
 }
 
-/// A failpoint that may `pause` without holding up a runtime thread. For async code.
+/// A failpoint that may `pause` without holding up a runtime thread. For async code. With a second
+/// argument, the action `return` makes the function return that.
 #[macro_export]
 macro_rules! pausable_failpoint {
     ($name:expr) => {
         if $crate::failpoints::compiled_in() {
-            $crate::failpoints::pausable($name).await
+            $crate::failpoints::pausable($name).await;
+        }
+    };
+    ($name:expr, $returned:expr) => {
+        if $crate::failpoints::compiled_in() && $crate::failpoints::pausable($name).await {
+            return $returned;
         }
     };
 }

@@ -13,6 +13,8 @@ pub mod id;
 pub mod logging;
 pub mod lsn;
 pub mod pid_file;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod seqwait;
 pub mod signals;
 

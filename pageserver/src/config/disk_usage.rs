@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
@@ -63,7 +64,7 @@ impl Default for DiskUsageEvictionConfig {
 }
 
 /// Whose layers go first. Also part of the HTTP API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "args")]
 pub enum EvictionOrder {
     /// Those not used for longest, whoever owns them.
@@ -74,7 +75,7 @@ pub enum EvictionOrder {
 }
 
 /// Parameters of the relative order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RelativeAccessed {
     /// Whether tenants with many layers lose theirs first; otherwise each loses its oldest first.

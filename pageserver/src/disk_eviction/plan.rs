@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{EvictionOrder, RelativeAccessed};
@@ -93,7 +94,7 @@ pub fn sort<L>(candidates: &mut [Candidate<L>], order: EvictionOrder) {
 }
 
 /// How much there is to free, and how much has been. Also part of the HTTP API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvictedBytes {
     /// Bytes to free.
     pub evict_bytes: u64,
@@ -132,7 +133,7 @@ impl Usage for super::DiskUsage {
 }
 
 /// What is expected of an eviction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Planned<U> {
     /// After evicting only what tenants can do without.
     pub respecting_tenant_min_resident_size: U,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use rand::Rng;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,7 @@ pub enum DiskEvictionError {
 }
 
 /// What became of a round. Also part of the HTTP API.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub enum Outcome<U> {
     /// There was nothing to do.
     NoPressure,
@@ -46,7 +47,7 @@ pub enum Outcome<U> {
 }
 
 /// What a round did.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Finished<U> {
     /// The usage before.
     before: U,
@@ -57,7 +58,7 @@ pub struct Finished<U> {
 }
 
 /// What a round is assumed to have achieved.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Assumed<U> {
     /// The usage without the evicted layers.
     projected_after: U,
@@ -66,7 +67,7 @@ pub struct Assumed<U> {
 }
 
 /// Layers that stayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failed {
     file_sizes: u64,
     count: usize,

@@ -15,9 +15,10 @@ use crate::timeline::{CompactFlags, Timeline};
 
 /// The flags of a request.
 pub fn flags(query: &QueryParams) -> Result<CompactFlags, ApiError> {
+    // Keys are listed whenever images are made: there is nothing to force.
+    query.parse::<bool>("force_repartition")?;
     let flag = |name| query.parse::<bool>(name).map(Option::unwrap_or_default);
     Ok(CompactFlags {
-        force_repartition: flag("force_repartition")?,
         force_image_layer_creation: flag("force_image_layer_creation")?,
         wait_until_uploaded: flag("wait_until_uploaded")?,
     })

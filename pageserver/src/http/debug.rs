@@ -8,13 +8,15 @@ use axum::Json;
 use axum::extract;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http_server::ApiError;
+use http_server::document::{Body, ResponseBody};
 use http_server::extract::{JsonBody, PathParams, QueryParams, RequestClaims};
 use pageserver_api::Key;
 use pageserver_api::keyspace::KeySpace;
 use pageserver_api::shard::TenantShardId;
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utils::{Lsn, TenantId};
 
 use crate::context::{DownloadBehavior, RequestContext};
@@ -25,6 +27,7 @@ use crate::tenant::Tenant;
 use super::timeline_ops::active_timeline;
 use super::{State, require_testing};
 
+const OCTETS: &str = "application/octet-stream";
 const CTX: RequestContext = RequestContext::new(TaskKind::MgmtRequest, DownloadBehavior::Download);
 
 /// Panics and survives it, so that one can see whether panics are reported.
@@ -39,13 +42,13 @@ pub async fn panic(uri: Uri) -> StatusCode {
 }
 
 /// Body of `POST /v1/tracing/event`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct TracingEvent {
     level: Level,
     message: String,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Level {
     Error,
@@ -80,7 +83,7 @@ pub async fn set_io_engine(JsonBody(engine): JsonBody<String>) -> Result<Json<()
 }
 
 /// Body of `POST /v1/top_tenants`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub struct TopTenantsRequest {
     order_by: Order,
     limit: usize,
@@ -90,7 +93,7 @@ pub struct TopTenantsRequest {
     where_gt: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Order {
     ResidentSize,
@@ -98,12 +101,18 @@ enum Order {
 }
 
 /// The sizes of one shard.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TopTenant {
     id: TenantShardId,
     resident_size: u64,
     physical_size: u64,
     max_logical_size: u64,
+}
+
+/// Answer of `POST /v1/top_tenants`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct TopTenants {
+    shards: Vec<TopTenant>,
 }
 
 impl TopTenant {
@@ -130,7 +139,7 @@ impl TopTenant {
 pub async fn top_tenants(
     extract::State(state): extract::State<Arc<State>>,
     JsonBody(request): JsonBody<TopTenantsRequest>,
-) -> Json<Value> {
+) -> Json<TopTenants> {
     let TopTenantsRequest { order_by, limit, where_shards_lt, where_gt } = request;
     let mut shards: Vec<TopTenant> = state
         .tenants
@@ -144,27 +153,53 @@ pub async fn top_tenants(
         .collect();
     shards.sort_by_key(|shard| Reverse(shard.by(order_by)));
     shards.truncate(limit);
-    Json(json!({ "shards": shards }))
+    Json(TopTenants { shards })
+}
+
+/// A shard in remote storage.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StoredShard {
+    tenant_shard_id: TenantShardId,
+    /// The newest; null if no index was found.
+    generation: Option<u32>,
+}
+
+/// Answer of `GET …/scan_remote_storage`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StoredShards {
+    shards: Vec<StoredShard>,
 }
 
 /// The shards of a tenant that are in remote storage, attached or not.
 pub async fn scan_remote_storage(
     extract::State(state): extract::State<Arc<State>>,
     path: PathParams,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<StoredShards>, ApiError> {
     let tenant: TenantId = path.parse("tenant_shard_id")?;
     let found = state.tenants.scan_remote_storage(tenant).await.map_err(ApiError::internal)?;
     if found.is_empty() {
         return Err(ApiError::not_found(format!("No shards found for tenant ID {tenant}")));
     }
-    let shards = found.into_iter().map(|(shard, generation)| {
-        json!({ "tenant_shard_id": shard, "generation": generation.into_option() })
+    let shards = found.into_iter().map(|(tenant_shard_id, generation)| StoredShard {
+        tenant_shard_id,
+        generation: generation.into_option(),
     });
-    Ok(Json(json!({ "shards": shards.collect::<Vec<_>>() })))
+    Ok(Json(StoredShards { shards: shards.collect() }))
 }
 
 fn ranges(keys: &KeySpace) -> Vec<[String; 2]> {
     keys.ranges.iter().map(|range| [range.start.to_string(), range.end.to_string()]).collect()
+}
+
+/// Answer of `GET …/keyspace`: half-open ranges of keys in hexadecimal.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KeyspaceAnswer {
+    /// Ranges in which every key has a value.
+    keys: Vec<[String; 2]>,
+    /// Ranges in which some have.
+    sparse_keys: Vec<[String; 2]>,
+    /// Where that is so.
+    at_lsn: Lsn,
 }
 
 /// The keys that have values.
@@ -173,7 +208,7 @@ pub async fn keyspace(
     path: PathParams,
     query: QueryParams,
     claims: RequestClaims,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<KeyspaceAnswer>, ApiError> {
     let at_lsn = query.parse::<Lsn>("at_lsn")?;
     let timeline = active_timeline(&state, &path, &claims).await?;
     let at_lsn = at_lsn.unwrap_or_else(|| timeline.last_record_lsn());
@@ -184,7 +219,23 @@ pub async fn keyspace(
         false => ApiError::internal(failure),
     })?;
     let (keys, sparse_keys) = (ranges(&found.dense), ranges(&found.sparse));
-    Ok(Json(json!({ "keys": keys, "sparse_keys": sparse_keys, "at_lsn": at_lsn })))
+    Ok(Json(KeyspaceAnswer { keys, sparse_keys, at_lsn }))
+}
+
+/// A value as it is.
+pub struct RawValue(Bytes);
+
+impl IntoResponse for RawValue {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, OCTETS)], self.0).into_response()
+    }
+}
+
+impl ResponseBody for RawValue {
+    fn response_body(_: &mut SchemaGenerator) -> Option<Body> {
+        let schema = json_schema!({ "type": "string", "format": "binary" });
+        Some(Body { media_type: OCTETS, schema, required: true })
+    }
 }
 
 /// One value.
@@ -193,12 +244,12 @@ pub async fn get_page(
     path: PathParams,
     query: QueryParams,
     claims: RequestClaims,
-) -> Result<Response, ApiError> {
+) -> Result<RawValue, ApiError> {
     require_testing("getpage")?;
     let missing = |name: &str| ApiError::bad_request(format!("missing '{name}' query parameter"));
     let key: Key = query.parse("key")?.ok_or_else(|| missing("key"))?;
     let lsn: Lsn = query.parse("lsn")?.ok_or_else(|| missing("lsn"))?;
     let timeline = active_timeline(&state, &path, &claims).await?;
     let page = timeline.get(key, lsn, &CTX).await.map_err(ApiError::internal)?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], page).into_response())
+    Ok(RawValue(page))
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract;
 use http_server::ApiError;
 use http_server::extract::JsonBody;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::EvictionOrder;
@@ -14,7 +15,7 @@ use crate::disk_eviction::{DiskEvictionError, EvictedBytes, Outcome};
 use super::State;
 
 /// Body of the request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// Bytes to free.

@@ -8,12 +8,14 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use http_server::ApiError;
+use http_server::document::{Body, ResponseBody};
 use http_server::extract::{JsonBody, PathParams, QueryParams, RequestClaims};
 use layer_format::LayerName;
 use pageserver_api::models::{
     DownloadRemoteLayersTaskInfo, DownloadRemoteLayersTaskSpawnRequest, HistoricLayerInfo,
     InMemoryLayerInfo, LayerMapInfo,
 };
+use schemars::SchemaGenerator;
 
 use crate::context::{DownloadBehavior, RequestContext};
 use crate::layers::layer::EvictionError;
@@ -76,11 +78,36 @@ fn describe(layer: &Layer, reset: StatsReset) -> HistoricLayerInfo {
     }
 }
 
+/// What became of a request about one layer.
+pub enum LayerAnswer {
+    Done,
+    /// There was nothing to do, or it could not be done.
+    Unchanged,
+    /// No such layer. A text for people.
+    NotFound(String),
+}
+
+impl IntoResponse for LayerAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            LayerAnswer::Done => Json(()).into_response(),
+            LayerAnswer::Unchanged => StatusCode::NOT_MODIFIED.into_response(),
+            LayerAnswer::NotFound(text) => (StatusCode::BAD_REQUEST, Json(text)).into_response(),
+        }
+    }
+}
+
+impl ResponseBody for LayerAnswer {
+    fn response_body(schemas: &mut SchemaGenerator) -> Option<Body> {
+        Some(Body::json::<()>(schemas))
+    }
+}
+
 pub async fn download(
     extract::State(state): extract::State<Arc<State>>,
     path: PathParams,
     claims: RequestClaims,
-) -> Result<Response, ApiError> {
+) -> Result<LayerAnswer, ApiError> {
     let timeline = active_timeline(&state, &path, &claims).await?;
     let name: LayerName = path.parse("layer_file_name")?;
     let Some(layer) = timeline.find_layer(&name) else { return Ok(not_found(&timeline, &name)) };
@@ -89,32 +116,31 @@ pub async fn download(
         LayerAccessError::Cancelled => ApiError::ShuttingDown,
         failure => ApiError::internal(failure),
     })?;
-    Ok(Json(()).into_response())
+    Ok(LayerAnswer::Done)
 }
 
 pub async fn evict(
     extract::State(state): extract::State<Arc<State>>,
     path: PathParams,
     claims: RequestClaims,
-) -> Result<Response, ApiError> {
+) -> Result<LayerAnswer, ApiError> {
     let timeline = active_timeline(&state, &path, &claims).await?;
     let name: LayerName = path.parse("layer_file_name")?;
     let Some(layer) = timeline.find_layer(&name) else { return Ok(not_found(&timeline, &name)) };
     match layer.evict_and_wait(EVICTION_TIMEOUT).await {
-        Ok(()) => Ok(Json(()).into_response()),
+        Ok(()) => Ok(LayerAnswer::Done),
         Err(
             EvictionError::NotFound
             | EvictionError::NotStored
             | EvictionError::Downloaded
             | EvictionError::Timeout,
-        ) => Ok(StatusCode::NOT_MODIFIED.into_response()),
+        ) => Ok(LayerAnswer::Unchanged),
     }
 }
 
-fn not_found(timeline: &Timeline, name: &LayerName) -> Response {
-    let text =
-        format!("Layer {}/{}/{name} not found", timeline.tenant_shard_id, timeline.timeline_id);
-    (StatusCode::BAD_REQUEST, Json(text)).into_response()
+fn not_found(timeline: &Timeline, name: &LayerName) -> LayerAnswer {
+    let (shard, timeline) = (timeline.tenant_shard_id, timeline.timeline_id);
+    LayerAnswer::NotFound(format!("Layer {shard}/{timeline}/{name} not found"))
 }
 
 /// Starts to bring all layers of a timeline here.
@@ -123,14 +149,14 @@ pub async fn start_download_all(
     path: PathParams,
     claims: RequestClaims,
     JsonBody(request): JsonBody<DownloadRemoteLayersTaskSpawnRequest>,
-) -> Result<Response, ApiError> {
+) -> Result<(StatusCode, Json<DownloadRemoteLayersTaskInfo>), ApiError> {
     let timeline = active_timeline(&state, &path, &claims).await?;
     let (status, info) = match timeline.spawn_download_all_layers(request.max_concurrent_downloads)
     {
         Ok(started) => (StatusCode::ACCEPTED, started),
         Err(running) => (StatusCode::CONFLICT, running),
     };
-    Ok((status, Json(info)).into_response())
+    Ok((status, Json(info)))
 }
 
 /// How far that is.

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract;
-use axum::response::{IntoResponse, Response};
 use http_server::ApiError;
 use http_server::extract::{JsonBody, PathParams, QueryParams, RequestClaims};
 use pageserver_api::models::{
-    LocationConfig, LocationConfigMode, TenantLocationResponse, TenantShardLocation,
+    LocationConfig, LocationConfigList, LocationConfigMode, TenantConfigOverrides,
+    TenantLocationResponse, TenantShardLocation,
 };
 use pageserver_api::shard::TenantShardId;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::config::LocationConf;
 use crate::secondary::upload_heatmap;
@@ -26,14 +29,14 @@ pub async fn put(
     path: PathParams,
     query: QueryParams,
     claims: RequestClaims,
-    JsonBody(body): JsonBody<Value>,
-) -> Result<Response, ApiError> {
+    JsonBody(LocationRequest(request)): JsonBody<LocationRequest>,
+) -> Result<Json<Option<TenantLocationResponse>>, ApiError> {
     let shard = tenant_of(&path, &claims)?;
     let flush = query.parse::<u64>("flush_ms")?.map(Duration::from_millis);
     let lazy = query.parse::<bool>("lazy")?.unwrap_or(false);
-    let request = parse(body)?;
     if request.mode == LocationConfigMode::Detached {
-        return detach(&state, shard).await;
+        detach(&state, shard).await?;
+        return Ok(Json(None));
     }
     let mode = if lazy { SpawnMode::Lazy } else { SpawnMode::Eager };
     let location = LocationConf::try_from(request).map_err(ApiError::bad_request)?;
@@ -55,7 +58,7 @@ pub async fn put(
         }
         Location::Secondary(_) => TenantLocationResponse { shards: Vec::new(), stripe_size: None },
     };
-    Ok(Json(answer).into_response())
+    Ok(Json(Some(answer)))
 }
 
 /// Whoever asks for a flush is about to move the tenant: its next home wants to know what to have
@@ -75,62 +78,70 @@ async fn flush_heatmap(tenant: &Arc<Tenant>, flush: Option<Duration>) {
     }
 }
 
-/// Reads the body; errors in tenant options name the option.
-fn parse(body: Value) -> Result<LocationConfig, ApiError> {
-    let failed =
-        |text: String| ApiError::bad_request(format!("Failed to parse json request: {text}"));
-    if let Some(Value::Object(options)) = body.get("tenant_conf") {
-        pageserver_api::models::TenantConfigOverrides::from_json(options)
-            .map_err(|text| failed(format!("tenant_conf.{text}")))?;
+/// A location whose errors in tenant options name the option.
+#[derive(Debug, JsonSchema)]
+#[schemars(transparent)]
+pub struct LocationRequest(LocationConfig);
+
+impl<'de> Deserialize<'de> for LocationRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let body = Value::deserialize(deserializer)?;
+        if let Some(Value::Object(options)) = body.get("tenant_conf") {
+            TenantConfigOverrides::from_json(options)
+                .map_err(|text| D::Error::custom(format!("tenant_conf.{text}")))?;
+        }
+        serde_json::from_value(body).map(LocationRequest).map_err(D::Error::custom)
     }
-    serde_json::from_value(body).map_err(|failure| failed(failure.to_string()))
+}
+
+/// A location with every tenant option, unset ones as null.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ShownLocation {
+    #[serde(flatten)]
+    #[schemars(with = "LocationConfig")]
+    fields: Map<String, Value>,
 }
 
 /// Detaching what is not here is fine.
-async fn detach(state: &State, shard: TenantShardId) -> Result<Response, ApiError> {
+async fn detach(state: &State, shard: TenantShardId) -> Result<(), ApiError> {
     use crate::tenant::manager::RemoveTenantError;
     match state.tenants.detach(shard).await {
-        Ok(()) | Err(RemoveTenantError::Slot(SlotError::NotFound(_))) => {
-            Ok(Json(()).into_response())
-        }
+        Ok(()) | Err(RemoveTenantError::Slot(SlotError::NotFound(_))) => Ok(()),
         Err(failure) => Err(errors::remove_tenant(failure)),
     }
 }
 
 pub async fn list(
     extract::State(state): extract::State<Arc<State>>,
-) -> Result<Json<Value>, ApiError> {
-    let slots = state.tenants.list().map_err(errors::list_tenants)?;
-    let shards: Vec<Value> = slots
-        .into_iter()
-        .map(|(shard, slot)| match slot {
-            Slot::Occupied(location) => json!([shard, render(&location)]),
-            Slot::InProgress(_) => json!([shard, Value::Null]),
-        })
-        .collect();
-    Ok(Json(json!({ "tenant_shards": shards })))
+) -> Result<Json<LocationConfigList<ShownLocation>>, ApiError> {
+    let slots = state.tenants.list().map_err(errors::list_tenants)?.into_iter();
+    let shards = slots.map(|(shard, slot)| match slot {
+        Slot::Occupied(location) => (shard, Some(show(&location))),
+        Slot::InProgress(_) => (shard, None),
+    });
+    Ok(Json(LocationConfigList { tenant_shards: shards.collect() }))
 }
 
 pub async fn get(
     extract::State(state): extract::State<Arc<State>>,
     path: PathParams,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Option<ShownLocation>>, ApiError> {
     let shard: TenantShardId = path.parse("tenant_shard_id")?;
     match state.tenants.get_location(&shard) {
-        Ok(location) => Ok(Json(render(&location))),
-        Err(SlotError::InProgress(_)) => Ok(Json(Value::Null)),
+        Ok(location) => Ok(Json(Some(show(&location)))),
+        Err(SlotError::InProgress(_)) => Ok(Json(None)),
         Err(SlotError::NotFound(_)) => Err(ApiError::not_found("Tenant shard not found")),
         Err(failure) => Err(errors::list_tenants(failure)),
     }
 }
 
-/// The location with every tenant option, unset ones as null.
-fn render(location: &Location) -> Value {
+fn show(location: &Location) -> ShownLocation {
     let location = LocationConfig::from(&location.conf());
     let options = location.tenant_conf.to_external();
-    let mut value = serde_json::to_value(&location).unwrap_or(Value::Null);
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("tenant_conf".to_owned(), Value::Object(options));
-    }
-    value
+    let mut fields = match serde_json::to_value(&location) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    fields.insert("tenant_conf".to_owned(), Value::Object(options));
+    ShownLocation { fields }
 }

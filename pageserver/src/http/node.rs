@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use chrono::{SecondsFormat, Utc};
 use http_server::ApiError;
 use http_server::extract::QueryParams;
@@ -58,13 +57,13 @@ pub async fn flush_deletion_queue(
 
 pub async fn reload_auth_keys(
     extract::State(state): extract::State<Arc<State>>,
-) -> Result<Response, ApiError> {
+) -> Result<(StatusCode, Json<()>), ApiError> {
     let (Some(shared), Some(path)) = (&state.auth, &state.conf.auth.public_key_path) else {
-        return Ok((StatusCode::BAD_REQUEST, Json(())).into_response());
+        return Ok((StatusCode::BAD_REQUEST, Json(())));
     };
     let keys = JwtAuth::from_key_path(path.as_std_path()).map_err(|failure| {
         ApiError::internal(anyhow::Error::new(failure).context("Error reloading public keys"))
     })?;
     shared.replace(keys);
-    Ok(Json(()).into_response())
+    Ok((StatusCode::OK, Json(())))
 }

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodFilter, on};
 use http_server::ApiError;
+use http_server::document::{Bodies, DocumentedHandler};
 use http_server::extract::PathParams;
 use pageserver_api::shard::TenantShardId;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
 use utils::auth::Claims;
 
 use super::{
@@ -43,12 +46,25 @@ pub struct Documented {
     pub access: Access,
     /// What it does.
     pub summary: &'static str,
+    /// What it reads and answers.
+    pub bodies: Bodies,
+}
+
+/// The management API.
+pub struct Api {
+    /// What answers.
+    pub router: Router<Arc<State>>,
+    /// What there is.
+    pub documented: Vec<Documented>,
+    /// The schemas that bodies refer to, by name.
+    pub schemas: Map<String, Value>,
 }
 
 /// Routes being collected.
 pub struct Routes {
     router: Router<Arc<State>>,
     documented: Vec<Documented>,
+    schemas: SchemaGenerator,
     prefix: &'static str,
 }
 
@@ -57,7 +73,12 @@ const TIMELINE: &str = "/v1/tenant/{tenant_shard_id}/timeline/{timeline_id}";
 
 impl Routes {
     fn new() -> Self {
-        Routes { router: Router::new(), documented: Vec::new(), prefix: "" }
+        Routes {
+            router: Router::new(),
+            documented: Vec::new(),
+            schemas: SchemaSettings::openapi3().into_generator(),
+            prefix: "",
+        }
     }
 
     /// The paths that follow start with this.
@@ -74,10 +95,11 @@ impl Routes {
         handler: H,
     ) -> Self
     where
-        H: Handler<T, Arc<State>>,
+        H: DocumentedHandler<T, Arc<State>>,
         T: 'static,
     {
         let path = format!("{}{path}", self.prefix);
+        let bodies = handler.bodies(&mut self.schemas);
         let mut route = on(method, handler);
         route = match access {
             Access::Open => route,
@@ -86,13 +108,13 @@ impl Routes {
         };
         self.router = self.router.route(&path, route);
         let method = method_name(method);
-        self.documented.push(Documented { method, path, access, summary });
+        self.documented.push(Documented { method, path, access, summary, bodies });
         self
     }
 
     fn get<H, T>(self, path: &str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<State>>,
+        H: DocumentedHandler<T, Arc<State>>,
         T: 'static,
     {
         self.add(MethodFilter::GET, path, access, summary, handler)
@@ -100,7 +122,7 @@ impl Routes {
 
     fn put<H, T>(self, path: &str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<State>>,
+        H: DocumentedHandler<T, Arc<State>>,
         T: 'static,
     {
         self.add(MethodFilter::PUT, path, access, summary, handler)
@@ -108,7 +130,7 @@ impl Routes {
 
     fn post<H, T>(self, path: &str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<State>>,
+        H: DocumentedHandler<T, Arc<State>>,
         T: 'static,
     {
         self.add(MethodFilter::POST, path, access, summary, handler)
@@ -116,7 +138,7 @@ impl Routes {
 
     fn delete<H, T>(self, path: &str, access: Access, summary: &'static str, handler: H) -> Self
     where
-        H: Handler<T, Arc<State>>,
+        H: DocumentedHandler<T, Arc<State>>,
         T: 'static,
     {
         self.add(MethodFilter::DELETE, path, access, summary, handler)
@@ -318,10 +340,10 @@ impl Routes {
 }
 
 /// Every route of the management API, and its description.
-pub fn all() -> (Router<Arc<State>>, Vec<Documented>) {
-    let Routes { router, documented, .. } =
+pub fn all() -> Api {
+    let Routes { router, documented, mut schemas, .. } =
         Routes::new().node().tenants().secondaries().timelines();
-    (router, documented)
+    Api { router, documented, schemas: schemas.take_definitions(true) }
 }
 
 async fn require_management_token(request: Request, next: Next) -> Result<Response, ApiError> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use http_server::ApiError;
 use http_server::extract::{PathParams, QueryParams};
 use pageserver_api::models::SecondaryProgress;
@@ -56,7 +55,7 @@ pub async fn download(
     extract::State(state): extract::State<Arc<State>>,
     path: PathParams,
     query: QueryParams,
-) -> Result<Response, ApiError> {
+) -> Result<(StatusCode, Json<SecondaryProgress>), ApiError> {
     let limit = query.parse::<u64>("wait_ms")?.map(Duration::from_millis);
     let secondary = find(&state, &path)?;
     let status = match secondary.download(limit).await {
@@ -73,5 +72,5 @@ pub async fn download(
             return Err(ApiError::ResourceUnavailable(failure.to_string().into()));
         }
     };
-    Ok((status, Json(secondary.progress())).into_response())
+    Ok((status, Json(secondary.progress())))
 }

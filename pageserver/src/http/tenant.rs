@@ -11,6 +11,9 @@ use pageserver_api::models::{
     WalRedoStatus,
 };
 use pageserver_api::shard::TenantShardId;
+use schemars::JsonSchema;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use utils::TenantId;
 
@@ -96,19 +99,36 @@ pub async fn config(
     }))
 }
 
+/// Body of `PUT /v1/tenant/config`: an unsharded tenant, and all options that it shall have.
+#[derive(Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TenantConfigRequest {
+    tenant_id: TenantId,
+    #[schemars(flatten)]
+    options: TenantConfigOverrides,
+}
+
+impl<'de> Deserialize<'de> for TenantConfigRequest {
+    /// By hand: errors name the option, and options that do not exist are refused.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut body = Map::<String, Value>::deserialize(deserializer)?;
+        let id = body.remove("tenant_id").ok_or_else(|| D::Error::missing_field("tenant_id"))?;
+        let tenant_id = serde_json::from_value(id)
+            .map_err(|failure| D::Error::custom(format!("tenant_id: {failure}")))?;
+        TenantConfigOverrides::check_keys(body.keys()).map_err(D::Error::custom)?;
+        let options = TenantConfigOverrides::from_json(&body).map_err(D::Error::custom)?;
+        Ok(TenantConfigRequest { tenant_id, options })
+    }
+}
+
 /// Replaces all options of an unsharded tenant.
 pub async fn set_config(
     extract::State(state): extract::State<Arc<State>>,
     claims: RequestClaims,
-    JsonBody(mut body): JsonBody<Map<String, Value>>,
+    JsonBody(request): JsonBody<TenantConfigRequest>,
 ) -> Result<Json<()>, ApiError> {
-    let id = body.remove("tenant_id").unwrap_or(Value::Null);
-    let tenant_id: TenantId = serde_json::from_value(id).map_err(|failure| {
-        ApiError::bad_request(format!("Failed to parse json request: tenant_id: {failure}"))
-    })?;
+    let TenantConfigRequest { tenant_id, options } = request;
     auth::tenant(claims.0.as_ref(), tenant_id)?;
-    TenantConfigOverrides::check_keys(body.keys()).map_err(ApiError::bad_request)?;
-    let options = TenantConfigOverrides::from_json(&body).map_err(ApiError::bad_request)?;
     let shard = TenantShardId::unsharded(tenant_id);
     let tenant = state.tenants.get(&shard).map_err(errors::get_tenant)?;
     tenant.wait_active(ACTIVE_TENANT_TIMEOUT).await.map_err(errors::wait_active)?;

@@ -5,10 +5,12 @@ use axum::http::{Request, StatusCode};
 use pageserver_api::shard::TenantShardId;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use utils::{TenantId, TimelineId};
 
 mod access;
+mod bodies;
 
 use super::*;
 use crate::remote::testing::TestStore;
@@ -45,6 +47,7 @@ impl Server {
             warmup: Arc::new(Semaphore::new(1)),
             initdb: Arc::new(Semaphore::new(1)),
             background: crate::tasks::BackgroundLimit::new(1),
+            background_can_start: CancellationToken::new(),
             io: crate::storage_io::StorageIo::new(10, 100),
         };
         let tenants = TenantManager::new(conf, resources, store.cancel.child_token());

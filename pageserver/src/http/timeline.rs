@@ -70,50 +70,68 @@ pub async fn create(
     path: PathParams,
     claims: RequestClaims,
     JsonBody(request): JsonBody<TimelineCreateRequest>,
-) -> Result<Response, ApiError> {
+) -> Result<(StatusCode, Json<TimelineInfo>), CreationRefused> {
     let shard = tenant_of(&path, &claims)?;
     let major = request.pg_major().map_err(ApiError::bad_request)?;
     let tenant = active_tenant(&state, &shard).await?;
     match tenant.create_timeline(&request, major).await {
         Ok(timeline) => {
             let info = timeline_info(&tenant, &timeline, super::info::Options::default()).await?;
-            Ok((StatusCode::CREATED, Json(info)).into_response())
+            Ok((StatusCode::CREATED, Json(info)))
         }
-        Err(failure) => refusal(&tenant, failure),
+        Err(failure) => Err(refusal(&tenant, failure)),
     }
 }
 
-/// The answer to a creation that did not succeed. Some statuses are particular to this route.
-fn refusal(tenant: &Tenant, failure: CreateTimelineError) -> Result<Response, ApiError> {
-    let with_status =
-        |status: StatusCode, msg: String| Ok((status, Json(ErrorBody { msg })).into_response());
-    match failure {
-        CreateTimelineError::Conflict => with_status(StatusCode::CONFLICT, failure.to_string()),
-        CreateTimelineError::AlreadyCreating => {
-            with_status(StatusCode::TOO_MANY_REQUESTS, failure.to_string())
+/// A creation did not succeed. Some statuses are particular to this route.
+pub enum CreationRefused {
+    Usual(ApiError),
+    Particular(StatusCode, String),
+}
+
+impl From<ApiError> for CreationRefused {
+    fn from(error: ApiError) -> Self {
+        CreationRefused::Usual(error)
+    }
+}
+
+impl IntoResponse for CreationRefused {
+    fn into_response(self) -> Response {
+        match self {
+            CreationRefused::Usual(error) => error.into_response(),
+            CreationRefused::Particular(status, msg) => {
+                (status, Json(ErrorBody { msg })).into_response()
+            }
         }
-        CreateTimelineError::AncestorLsn(_) => {
-            with_status(StatusCode::NOT_ACCEPTABLE, failure.to_string())
-        }
+    }
+}
+
+fn refusal(tenant: &Tenant, failure: CreateTimelineError) -> CreationRefused {
+    let particular = |status| CreationRefused::Particular(status, failure.to_string());
+    let usual = match failure {
+        CreateTimelineError::Conflict => return particular(StatusCode::CONFLICT),
+        CreateTimelineError::AlreadyCreating => return particular(StatusCode::TOO_MANY_REQUESTS),
+        CreateTimelineError::AncestorLsn(_) => return particular(StatusCode::NOT_ACCEPTABLE),
         CreateTimelineError::AncestorNotActive | CreateTimelineError::ShuttingDown => {
-            Err(ApiError::ResourceUnavailable(failure.to_string().into()))
+            ApiError::ResourceUnavailable(failure.to_string().into())
         }
         CreateTimelineError::AncestorNotFound
         | CreateTimelineError::TenantNotActive
         | CreateTimelineError::Broken(_)
         | CreateTimelineError::Bootstrap(_)
         | CreateTimelineError::Timeline(_) => match tenant.cancel.is_cancelled() {
-            true => Err(ApiError::ResourceUnavailable("Tenant shutting down".into())),
-            false => Err(ApiError::internal(failure)),
+            true => ApiError::ResourceUnavailable("Tenant shutting down".into()),
+            false => ApiError::internal(failure),
         },
-    }
+    };
+    CreationRefused::Usual(usual)
 }
 
 pub async fn delete(
     extract::State(state): extract::State<Arc<State>>,
     path: PathParams,
     claims: RequestClaims,
-) -> Result<Response, ApiError> {
+) -> Result<(StatusCode, Json<()>), ApiError> {
     let shard = tenant_of(&path, &claims)?;
     let timeline_id: TimelineId = path.parse("timeline_id")?;
     let tenant = match state.tenants.get(&shard) {
@@ -126,5 +144,5 @@ pub async fn delete(
     };
     tenant.wait_active(ACTIVE_TENANT_TIMEOUT).await.map_err(errors::wait_active)?;
     tenant.delete_timeline(timeline_id).await.map_err(errors::delete_timeline)?;
-    Ok((StatusCode::ACCEPTED, Json(())).into_response())
+    Ok((StatusCode::ACCEPTED, Json(())))
 }

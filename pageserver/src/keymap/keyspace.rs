@@ -52,8 +52,7 @@ impl<R: KeyReader> Keymap<'_, R> {
         dbnode: u32,
     ) -> Result<(), KeymapError> {
         keys.add_key(Key::rel_dir(spcnode, dbnode));
-        for rel in self.relations(spcnode, dbnode).await? {
-            let blocks = self.rel_size(rel).await?;
+        for (rel, blocks) in self.relation_sizes(spcnode, dbnode).await? {
             keys.add_range(Key::rel_block(rel, 0)..Key::rel_block(rel, blocks));
             keys.add_key(Key::rel_size(rel));
         }

@@ -14,6 +14,9 @@ use super::directories::{
 };
 use super::store::{KeyReadError, KeyReader};
 
+/// Relation sizes that are read in one pass.
+const SIZES_AT_ONCE: usize = 1024;
+
 /// Why a typed read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeymapError {
@@ -115,8 +118,11 @@ impl<'a, R: KeyReader> Keymap<'a, R> {
     /// A size in blocks.
     async fn size(&self, key: Key) -> Result<BlockNumber, KeymapError> {
         let bytes = self.get(key).await?;
-        let array: Result<[u8; 4], _> = bytes.as_ref().try_into();
-        array.map(u32::from_le_bytes).map_err(|_| KeymapError::Value {
+        self.decode_size(key, &bytes)
+    }
+
+    fn decode_size(&self, key: Key, bytes: &[u8]) -> Result<BlockNumber, KeymapError> {
+        bytes.try_into().map(u32::from_le_bytes).map_err(|_| KeymapError::Value {
             key,
             lsn: self.lsn,
             what: "size of four bytes",
@@ -186,11 +192,30 @@ impl<'a, R: KeyReader> Keymap<'a, R> {
 
     /// Sum of the sizes of a database's relation forks, in blocks.
     pub async fn database_blocks(&self, spcnode: Oid, dbnode: Oid) -> Result<u64, KeymapError> {
-        let mut blocks = 0;
-        for rel in self.relations(spcnode, dbnode).await? {
-            blocks += u64::from(self.rel_size(rel).await?);
+        let sizes = self.relation_sizes(spcnode, dbnode).await?;
+        Ok(sizes.into_iter().map(|(_, blocks)| u64::from(blocks)).sum())
+    }
+
+    /// Every relation fork of a database, and its size in blocks.
+    pub async fn relation_sizes(
+        &self,
+        spcnode: Oid,
+        dbnode: Oid,
+    ) -> Result<Vec<(RelTag, BlockNumber)>, KeymapError> {
+        let relations = self.relations(spcnode, dbnode).await?;
+        // Not through the cache: it is for relations that are in use, and this touches all.
+        let mut wanted: Vec<(Key, RelTag)> =
+            relations.into_iter().map(|rel| (Key::rel_size(rel), rel)).collect();
+        wanted.sort_unstable_by_key(|(key, _)| *key);
+        let mut sizes = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(SIZES_AT_ONCE) {
+            let keys: Vec<Key> = some.iter().map(|(key, _)| *key).collect();
+            let values = self.reader.get_all(&keys, self.lsn).await?;
+            for ((key, rel), bytes) in some.iter().zip(&values) {
+                sizes.push((*rel, self.decode_size(*key, bytes)?));
+            }
         }
-        Ok(blocks)
+        Ok(sizes)
     }
 
     /// Sum of the sizes of all relation forks, in blocks.

@@ -67,6 +67,22 @@ pub trait KeyReader: Sync {
     /// The value of a key, reconstructed if need be.
     fn get(&self, key: Key, lsn: Lsn) -> impl Future<Output = Result<Bytes, KeyReadError>> + Send;
 
+    /// The values of ascending keys, each of which must have one; in one pass if the engine can. For
+    /// small values: all of them are held in memory.
+    fn get_all(
+        &self,
+        keys: &[Key],
+        lsn: Lsn,
+    ) -> impl Future<Output = Result<Vec<Bytes>, KeyReadError>> + Send {
+        async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.get(*key, lsn).await?);
+            }
+            Ok(values)
+        }
+    }
+
     /// Every key of a sparse range that has a value.
     fn scan(
         &self,

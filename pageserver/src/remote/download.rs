@@ -38,11 +38,15 @@ pub async fn download_layer_file(
     backoff::retry(attempt, permanent, WARN_THRESHOLD, MAX_RETRIES, &what, cancel)
         .await
         .unwrap_or(Err(DownloadError::Cancelled))?;
-    fail::fail_point!("remote-storage-download-pre-rename", |_| Err(DownloadError::Local {
-        action: "rename",
-        path: temp.clone(),
-        source: std::io::Error::other("remote-storage-download-pre-rename failpoint triggered"),
-    }));
+    let failpoint = "remote-storage-download-pre-rename";
+    utils::pausable_failpoint!(
+        failpoint,
+        Err(DownloadError::Local {
+            action: "rename",
+            path: temp.clone(),
+            source: std::io::Error::other(format!("{failpoint} failpoint triggered")),
+        })
+    );
     publish(&temp, local_path).await?;
     tracing::debug!("on-demand download successful: {path}");
     Ok(metadata.file_size)

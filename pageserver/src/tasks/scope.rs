@@ -58,6 +58,8 @@ impl TaskScope {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: std::fmt::Display + Send + 'static,
     {
+        // Boxed, as each layer around a future makes room for it twice.
+        let task = Box::pin(task);
         let task = async move {
             let failed = match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(Ok(())) => false,

@@ -161,9 +161,10 @@ impl Tenant {
         }
         let timelines_dir = self.conf.timelines_path(&self.tenant_shard_id);
         blocking(move || purge_leftovers(&timelines_dir, &present)).await??;
-        fail::fail_point!("attach-before-activate", |_| Err(AttachError::Failpoint(
-            "attach-before-activate"
-        )));
+        utils::pausable_failpoint!(
+            "attach-before-activate",
+            Err(AttachError::Failpoint("attach-before-activate"))
+        );
         utils::sleep_failpoint!("attach-before-activate-sleep");
         self.activate()?;
         ATTACH_SECONDS.observe(started.elapsed().as_secs_f64());

@@ -234,7 +234,7 @@ impl Tenant {
         major: PgMajor,
     ) -> Result<Arc<Timeline>, BootstrapError> {
         let lsn = import::datadir_lsn(cluster.as_std_path())?;
-        let timeline = self.empty_root(id, lsn, major)?;
+        let timeline = self.empty_root(id, lsn, major).await?;
         let filled = self.fill(&timeline, cluster, lsn).await;
         if filled.is_err() {
             timeline.shutdown(ShutdownMode::Hard).await;
@@ -243,7 +243,7 @@ impl Tenant {
     }
 
     /// A timeline without an ancestor, at `lsn`, with nothing in it. Nobody knows it yet.
-    pub(super) fn empty_root(
+    pub(super) async fn empty_root(
         self: &Arc<Self>,
         id: TimelineId,
         lsn: Lsn,
@@ -261,7 +261,7 @@ impl Tenant {
         let client = self.remote_client(id);
         client.init_for_new_timeline(&metadata);
         let params = self.timeline_params(id, metadata, None, client);
-        Ok(Timeline::new_empty(params)?)
+        Ok(Timeline::new_empty(params).await?)
     }
 
     async fn fill(
@@ -274,9 +274,10 @@ impl Tenant {
         let ctx = RequestContext::new(TaskKind::MgmtRequest, DownloadBehavior::Download);
         let store = timeline.keys(ctx);
         import::import_datadir(&store, shard, major, cluster.as_std_path(), lsn).await?;
-        fail::fail_point!("before-checkpoint-new-timeline", |_| {
+        utils::pausable_failpoint!(
+            "before-checkpoint-new-timeline",
             Err(BootstrapError::Failpoint("before-checkpoint-new-timeline"))
-        });
+        );
         timeline.freeze_and_flush().await?;
         if timeline.disk_consistent_lsn().is_valid() {
             Ok(())

@@ -33,6 +33,9 @@ impl Tenant {
         );
         let compaction = async move {
             let _counted = TenantLoop::start();
+            if !tenant.wait_for_background_start().await {
+                return Ok::<(), Infallible>(());
+            }
             // Tenants that start together should not compact together.
             let first = tenant.compaction_period().mul_f64(rand::rng().random_range(0.0..=1.0));
             let mut wait = first;
@@ -54,7 +57,7 @@ impl Tenant {
                 };
                 tenant.redo.quiesce(tenant.compaction_period() * IDLE_PERIODS).await;
             }
-            Ok::<(), Infallible>(())
+            Ok(())
         };
         let runtime = &self.resources.remote.runtime;
         let compaction = compaction.instrument(span);

@@ -190,7 +190,7 @@ impl Tenant {
             client.init_for_new_timeline(&metadata);
             let parent = Some(Arc::clone(&ancestor));
             let params = self.timeline_params(id, metadata.clone(), parent, client.clone());
-            let timeline = Timeline::new_empty(params)?;
+            let timeline = Timeline::new_empty(params).await?;
             client.schedule_index_upload_for_full_metadata_update(&metadata)?;
             guard.publish(&timeline);
             timeline

@@ -64,15 +64,17 @@ impl Tenant {
     ) -> Result<(), DeleteTimelineError> {
         let (mut guard, doomed) = self.start_deletion(timeline)?;
         self.shutdown_timeline(&doomed, ShutdownMode::Hard).await;
-        fail::fail_point!("timeline-delete-before-index-deleted-at", |_| {
+        utils::pausable_failpoint!(
+            "timeline-delete-before-index-deleted-at",
             Err(DeleteTimelineError::Failpoint("timeline-delete-before-index-deleted-at"))
-        });
+        );
         let client = doomed.remote_client.clone();
         client.wait_stopped().await;
         client.mark_deleted(&self.cancel).await?;
-        fail::fail_point!("timeline-delete-before-schedule", |_| {
+        utils::pausable_failpoint!(
+            "timeline-delete-before-schedule",
             Err(DeleteTimelineError::Failpoint("timeline-delete-before-schedule"))
-        });
+        );
         guard.handed_over = true;
         self.spawn_deletion(timeline, client, Some(doomed));
         Ok(())
@@ -156,14 +158,16 @@ impl Tenant {
     ) -> Result<(), DeleteTimelineError> {
         // Garbage collection of the tenant must not look at what is being removed.
         let _gc_lock = self.gc_lock.lock().await;
-        fail::fail_point!("timeline-delete-before-rm", |_| {
+        utils::pausable_failpoint!(
+            "timeline-delete-before-rm",
             Err(DeleteTimelineError::Failpoint("timeline-delete-before-rm"))
-        });
+        );
         let directory = self.conf.timeline_path(&self.tenant_shard_id, &timeline);
         directory::remove_timeline_dir(&directory)?;
-        fail::fail_point!("timeline-delete-after-rm", |_| {
+        utils::pausable_failpoint!(
+            "timeline-delete-after-rm",
             Err(DeleteTimelineError::Failpoint("timeline-delete-after-rm"))
-        });
+        );
         client.delete_all(&self.cancel).await?;
         utils::pausable_failpoint!("in_progress_delete");
         Ok(())

@@ -44,6 +44,9 @@ impl Tenant {
         );
         let eviction = async move {
             let _counted = TenantLoop::start();
+            if !tenant.wait_for_background_start().await {
+                return Ok::<(), Infallible>(());
+            }
             let mut imitated = Imitated::new();
             // Tenants that start together should not evict together.
             let first = period_of(tenant.eviction_policy());
@@ -54,7 +57,7 @@ impl Tenant {
                 tenant.apply_eviction_policy(policy, &mut imitated).await;
                 wait = period_of(policy).saturating_sub(started.elapsed());
             }
-            Ok::<(), Infallible>(())
+            Ok(())
         };
         let runtime = &self.resources.remote.runtime;
         let eviction = eviction.instrument(span);

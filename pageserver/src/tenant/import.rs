@@ -70,7 +70,7 @@ impl Tenant {
         };
         let directory = self.conf.timeline_path(&self.tenant_shard_id, &id);
         let mut uninit = UninitGuard::new(directory);
-        let timeline = self.empty_root(id, base_lsn, major)?;
+        let timeline = self.empty_root(id, base_lsn, major).await?;
         // Nobody else knows the timeline, so nobody else would stop it.
         let filled = tokio::select! {
             filled = self.fill_from_tar(&timeline, base_lsn, tar) => filled,
@@ -97,9 +97,10 @@ impl Tenant {
         let store = timeline.keys(CONTEXT);
         let imported = tarball::import_base_tar(&store, shard, major, base_lsn, tar).await;
         imported.map_err(BootstrapError::from)?;
-        fail::fail_point!("before-checkpoint-new-timeline", |_| {
+        utils::pausable_failpoint!(
+            "before-checkpoint-new-timeline",
             Err(BootstrapError::Failpoint("before-checkpoint-new-timeline").into())
-        });
+        );
         timeline.freeze_and_flush().await.map_err(BootstrapError::from)?;
         if !timeline.disk_consistent_lsn().is_valid() {
             return Err(BootstrapError::NothingWritten(timeline.timeline_id).into());

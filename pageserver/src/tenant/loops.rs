@@ -117,6 +117,16 @@ impl Tenant {
         period.mul_f64(rand::rng().random_range(0.95..=1.05))
     }
 
+    /// Waits until tenants have been loaded, so that those that are loaded early do not hold up the
+    /// others. False if the tenant is shut down meanwhile.
+    pub(super) async fn wait_for_background_start(&self) -> bool {
+        // Both branches are cancel-safe: they only look.
+        tokio::select! {
+            () = self.resources.background_can_start.cancelled() => true,
+            () = self.cancel.cancelled() => false,
+        }
+    }
+
     /// False if the tenant is shut down meanwhile.
     pub(super) async fn sleep(&self, period: Duration) -> bool {
         // Both branches are cancel-safe: neither carries state.

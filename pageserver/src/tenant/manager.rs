@@ -254,9 +254,9 @@ impl TenantManager {
         let guard = self.slots.acquire(shard, AcquireMode::Any)?;
         self.remove_local(shard, &guard).await?;
         // The slot stays taken, so that nobody attaches the tenant in between.
-        fail::fail_point!("tenant-delete-before-remote");
+        utils::pausable_failpoint!("tenant-delete-before-remote");
         self.delete_objects(shard).await?;
-        fail::fail_point!("tenant-delete-after-remote");
+        utils::pausable_failpoint!("tenant-delete-after-remote");
         guard.remove();
         info!(tenant_id = %shard.tenant_id, shard_id = %shard.shard_slug(), "tenant deleted");
         Ok(())
@@ -270,11 +270,11 @@ impl TenantManager {
         if let Some(location) = guard.old() {
             location.shutdown(ShutdownMode::Hard).await;
         }
-        fail::fail_point!("tenant-detach-before-rename");
+        utils::pausable_failpoint!("tenant-detach-before-rename");
         let path = self.conf.tenant_path(&shard);
         let rename = tokio::task::spawn_blocking(move || directory::rename_away(&path));
         let renamed = rename.await.map_err(|_| RemoveTenantError::Cancelled)??;
-        fail::fail_point!("tenant-detach-after-rename");
+        utils::pausable_failpoint!("tenant-detach-after-rename");
         if let Some(temp) = renamed {
             self.remove_in_background(temp);
         }
@@ -318,6 +318,8 @@ impl TenantManager {
     /// Stops all tenants, writing what is in memory to remote storage. They stay in the map.
     pub async fn shutdown(&self) {
         let slots = self.slots.close();
+        // While our generations are current: they may be given to another node while we are away.
+        self.resources.remote.deletion_queue.flush_advisory();
         let count = slots.len();
         let all = join_all(slots.into_iter().map(|(shard, slot)| async move {
             let location = match slot {

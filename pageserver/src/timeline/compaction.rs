@@ -24,14 +24,9 @@ use crate::keymap::{Keymap, KeymapError};
 use crate::layers::{Layer, LayerAccessError};
 use crate::remote::{QueueError, WaitCompletionError};
 
-/// Share of the checkpoint distance by which WAL may advance before keys are listed anew.
-const REPARTITION_SHARE: u64 = 10;
-
 /// What a compaction is to do beyond the usual.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompactFlags {
-    /// List keys anew although little WAL came since the last time.
-    pub force_repartition: bool,
     /// Make images whether or not many deltas are stacked.
     pub force_image_layer_creation: bool,
     /// Return only when the result is in remote storage.
@@ -90,14 +85,12 @@ impl CompactionError {
 /// What compaction remembers from one run to the next.
 #[derive(Default)]
 pub(super) struct CompactionState {
-    partitioning: Option<Partitioning>,
     /// Where it was last looked whether images are due.
     images_checked_at: Option<Lsn>,
 }
 
-/// The timeline's keys at an LSN, in parts of about the target size.
+/// The timeline's keys, in parts of about the target size.
 struct Partitioning {
-    lsn: Lsn,
     dense: Vec<KeySpace>,
     sparse: KeySpace,
 }
@@ -116,7 +109,6 @@ impl Timeline {
         }
         // Looking at everything must not make everything look used.
         let ctx = ctx.without_access_stats();
-        self.repartition(&mut state, flags, &ctx).await?;
         self.compact_level0(&ctx).await?;
         self.create_image_layers(&mut state, flags, &ctx).await?;
         if flags.wait_until_uploaded {
@@ -125,27 +117,19 @@ impl Timeline {
         Ok(())
     }
 
-    /// Lists the timeline's keys, unless that was done a short while ago.
-    async fn repartition(
+    /// Lists the timeline's keys. That reads the size of every relation, so it is not done unless
+    /// there is something to do with them.
+    async fn partition(
         self: &Arc<Self>,
-        state: &mut CompactionState,
-        flags: CompactFlags,
+        lsn: Lsn,
         ctx: &RequestContext,
-    ) -> Result<(), CompactionError> {
-        let lsn = self.last_record_lsn();
-        let conf = self.tenant_conf.load();
-        let tolerance = conf.effective.checkpoint_distance / REPARTITION_SHARE;
-        let is_fresh = |last: &Partitioning| lsn.saturating_sub(last.lsn) <= tolerance;
-        if state.partitioning.as_ref().is_some_and(is_fresh) && !flags.force_repartition {
-            return Ok(());
-        }
+    ) -> Result<Partitioning, CompactionError> {
         let keys = self.keys(*ctx);
         let listed = Keymap::at(&keys, lsn).collect_keyspace(self.pg_major).await;
         let listed = listed.map_err(CompactionError::Repartition)?;
-        let target_bytes = conf.effective.compaction_target_size;
+        let target_bytes = self.tenant_conf.load().effective.compaction_target_size;
         let dense = listed.dense.partition(&self.shard_identity, target_bytes);
-        state.partitioning = Some(Partitioning { lsn, dense, sparse: listed.sparse });
-        Ok(())
+        Ok(Partitioning { dense, sparse: listed.sparse })
     }
 
     /// Makes the names of new files durable, before anything refers to them.

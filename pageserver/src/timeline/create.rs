@@ -61,12 +61,13 @@ impl Timeline {
     ///
     /// For a bootstrap the metadata has an invalid `disk_consistent_lsn`; ingest then starts
     /// at `initdb_lsn`. For a branch `disk_consistent_lsn` is the branch point.
-    pub fn new_empty(params: TimelineParams) -> Result<Arc<Timeline>, CreateTimelineError> {
+    pub async fn new_empty(params: TimelineParams) -> Result<Arc<Timeline>, CreateTimelineError> {
         let path = params.conf.timeline_path(&params.tenant_shard_id, &params.timeline_id);
         create_directory(&path)?;
-        fail::fail_point!("after-timeline-dir-creation", |_| {
+        utils::pausable_failpoint!(
+            "after-timeline-dir-creation",
             Err(CreateTimelineError::Failpoint("after-timeline-dir-creation"))
-        });
+        );
         Timeline::assemble(params, |_| Vec::new())
     }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use pageserver_api::{Key, KeySpace};
 use utils::Lsn;
 
+use super::read::Values;
 use super::{GetVectoredError, PageReconstructError, Timeline, WriteError};
 use crate::context::RequestContext;
 use crate::keymap::store::KeyedValue;
@@ -34,19 +35,23 @@ impl TimelineKeys {
         &self.timeline
     }
 
-    /// The values of ascending keys, of which each must have one, in one pass over the layers.
+    /// The values of ascending keys, of which each must have one, in one pass over the layers. For
+    /// pages: few at once.
     pub async fn get_many(&self, keys: &[Key], lsn: Lsn) -> Result<Vec<Bytes>, KeyReadError> {
         let Some(first) = keys.first().copied() else { return Ok(Vec::new()) };
         let keyspace = KeySpace::from_keys(keys.iter().copied());
         let read = self.timeline.get_vectored(keyspace, lsn, &self.ctx).await;
-        let mut values = read.map_err(|error| vectored_error(first, lsn, error))?;
-        let mut found = Vec::with_capacity(keys.len());
-        for key in keys {
-            let value = values.remove(key).ok_or(KeyReadError::Missing { key: *key, lsn })?;
-            found.push(value.map_err(|error| read_error(*key, lsn, error))?);
-        }
-        Ok(found)
+        in_order(keys, lsn, read.map_err(|error| vectored_error(first, lsn, error))?)
     }
+}
+
+/// The values of keys, of which each must have one.
+fn in_order(keys: &[Key], lsn: Lsn, mut values: Values) -> Result<Vec<Bytes>, KeyReadError> {
+    let value = |key: &Key| {
+        let value = values.remove(key).ok_or(KeyReadError::Missing { key: *key, lsn })?;
+        value.map_err(|error| read_error(*key, lsn, error))
+    };
+    keys.iter().map(value).collect()
 }
 
 fn vectored_error(key: Key, lsn: Lsn, error: GetVectoredError) -> KeyReadError {
@@ -72,6 +77,13 @@ impl KeyReader for TimelineKeys {
     async fn get(&self, key: Key, lsn: Lsn) -> Result<Bytes, KeyReadError> {
         let value = self.timeline.get(key, lsn, &self.ctx).await;
         value.map_err(|error| read_error(key, lsn, error))
+    }
+
+    async fn get_all(&self, keys: &[Key], lsn: Lsn) -> Result<Vec<Bytes>, KeyReadError> {
+        let Some(first) = keys.first().copied() else { return Ok(Vec::new()) };
+        let keyspace = KeySpace::from_keys(keys.iter().copied());
+        let read = self.timeline.read(keyspace, lsn, &self.ctx).await;
+        in_order(keys, lsn, read.map_err(|error| read_error(first, lsn, error))?)
     }
 
     async fn scan(

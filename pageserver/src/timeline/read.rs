@@ -21,7 +21,7 @@ use crate::redo;
 pub const MAX_GET_VECTORED_KEYS: u64 = 32;
 
 /// Values by key.
-type Values = BTreeMap<Key, Result<Bytes, PageReconstructError>>;
+pub(super) type Values = BTreeMap<Key, Result<Bytes, PageReconstructError>>;
 
 impl Timeline {
     /// The value of `key` as of `lsn`, which must have been ingested.

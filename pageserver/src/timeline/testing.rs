@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
+use futures::FutureExt;
 use layer_format::{IndexPart, TimelineMetadata};
 use pageserver_api::shard::{ShardIdentity, TenantShardId};
 use tokio::runtime::Handle;
@@ -102,8 +103,8 @@ impl TimelineHarness {
         let timeline_id = TimelineId::generate();
         let client = self.client(timeline_id);
         client.init_for_new_timeline(&metadata);
-        let timeline =
-            Timeline::new_empty(self.params(timeline_id, metadata, ancestor, client)).unwrap();
+        let made = Timeline::new_empty(self.params(timeline_id, metadata, ancestor, client));
+        let timeline = made.now_or_never().expect("no failpoint is set").unwrap();
         timeline.activate();
         timeline
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use layer_format::LayerName;
-use pageserver_api::keyspace::KeySpace;
+use pageserver_api::keyspace::{KeySpace, KeySpaceRandomAccum};
 use utils::Lsn;
 
 use super::{PageReconstructError, Timeline};
@@ -34,7 +34,7 @@ struct FringeKey {
 
 /// Layers waiting to be visited, each with the keys to look for.
 #[derive(Default)]
-struct Fringe(BTreeMap<FringeKey, (Visited, KeySpace)>);
+struct Fringe(BTreeMap<FringeKey, (Visited, KeySpaceRandomAccum)>);
 
 impl Fringe {
     fn add(&mut self, layer: Visited, keys: KeySpace, lsns: Range<Lsn>) {
@@ -44,13 +44,14 @@ impl Fringe {
         };
         let start_lsn = std::cmp::Reverse(lsns.start);
         let key = FringeKey { end_lsn: lsns.end, start_lsn, name };
-        let (_, wanted) = self.0.entry(key).or_insert((layer, KeySpace::default()));
-        wanted.merge(&keys);
+        let (_, wanted) = self.0.entry(key).or_insert((layer, KeySpaceRandomAccum::default()));
+        // Joined when the layer's turn comes: there may be a part for each of very many ranges.
+        wanted.add_keyspace(keys);
     }
 
     fn pop_newest(&mut self) -> Option<(Visited, KeySpace, Range<Lsn>)> {
         let (key, (layer, keys)) = self.0.pop_last()?;
-        Some((layer, keys, key.start_lsn.0..key.end_lsn))
+        Some((layer, keys.into_keyspace(), key.start_lsn.0..key.end_lsn))
     }
 }
 

@@ -85,6 +85,23 @@ impl<R: BlockReader, const L: usize> BTreeCursor<'_, R, L> {
         }
     }
 
+    /// Moves forward to the first entry whose key is not below `key`; never back. Cheap as long as
+    /// that is not far.
+    pub fn advance(&mut self, key: &[u8; L]) -> Result<(), LayerFileError> {
+        if let Some((leaf, next)) = self.path.last_mut()
+            && leaf.level() == 0
+        {
+            let (found, _) = leaf.search(key);
+            if found < leaf.len() {
+                *next = found.max(*next);
+                return Ok(());
+            }
+        }
+        let root = self.tree.node(self.tree.root_block, None)?;
+        self.path.clear();
+        self.descend(root, Some(key))
+    }
+
     /// Pushes `node` and its descendants down to the leaf that `key` belongs in.
     fn descend(&mut self, node: Node<L>, key: Option<&[u8; L]>) -> Result<(), LayerFileError> {
         let mut node = node;

@@ -9,7 +9,7 @@ use pageserver_api::key::KEY_SIZE;
 use utils::TenantId;
 
 use crate::block::BlockReader;
-use crate::btree::BTreeReader;
+use crate::btree::{BTreeCursor, BTreeReader};
 use crate::error::LayerFileError;
 use crate::name::LayerName;
 use crate::read::{self, PlannedBlob};
@@ -37,15 +37,27 @@ impl<R: BlockReader> ImageLayerReader<R> {
     /// Where the values of the keys of `key_ranges` are. A key of the layer's range that does
     /// not turn up does not exist at the layer's LSN. `key_ranges` must ascend.
     pub fn plan(&self, key_ranges: &[Range<Key>]) -> Result<Vec<PlannedBlob<Key>>, LayerFileError> {
+        let Some(first) = key_ranges.first() else { return Ok(Vec::new()) };
+        let tree = self.index();
+        let mut cursor = tree.seek(&first.start.to_bytes())?;
         let mut plan = Vec::new();
+        let mut entry = self.next_entry(&mut cursor, None)?;
         for keys in key_ranges {
-            self.visit(keys.start, |key, range| {
-                let wanted = key < keys.end;
-                if wanted {
-                    plan.push(PlannedBlob { meta: key, range });
-                }
-                wanted
-            })?;
+            if entry.is_some_and(|(key, _)| key < keys.start) {
+                cursor.advance(&keys.start.to_bytes())?;
+                entry = self.next_entry(&mut cursor, entry)?;
+            }
+            while let Some((key, start)) = entry
+                && key < keys.end
+            {
+                let next = self.next_entry(&mut cursor, entry)?;
+                let end = match next {
+                    Some((_, end)) => end,
+                    None => read::last_value_end(&self.blocks, &self.summary, start)?,
+                };
+                plan.push(PlannedBlob { meta: key, range: start..end });
+                entry = next;
+            }
         }
         Ok(plan)
     }
@@ -60,31 +72,20 @@ impl<R: BlockReader> ImageLayerReader<R> {
         read::read_planned(&self.blocks, plan, max_read_bytes, sink);
     }
 
-    /// Calls `visitor` for each index entry from `start` on, until it returns false.
-    fn visit(
-        &self,
-        start: Key,
-        mut visitor: impl FnMut(Key, Range<u64>) -> bool,
-    ) -> Result<(), LayerFileError> {
+    fn index(&self) -> BTreeReader<&R, KEY_SIZE> {
         let Summary { index_start_block, index_root_block, .. } = self.summary;
-        let tree: BTreeReader<&R, KEY_SIZE> =
-            BTreeReader::new(&self.blocks, index_start_block, index_root_block);
-        let mut cursor = tree.seek(&start.to_bytes())?;
-        let mut pending: Option<(Key, u64)> = None;
-        while let Some((bytes, offset)) = cursor.next_entry()? {
-            let key = Key::from_bytes(&bytes);
-            let previous = pending.map(|(_, offset)| offset);
-            read::check_offset(self.blocks.name(), &self.summary, previous, offset)?;
-            if let Some((key, start)) = pending.replace((key, offset))
-                && !visitor(key, start..offset)
-            {
-                return Ok(());
-            }
-        }
-        if let Some((key, start)) = pending {
-            let end = read::last_value_end(&self.blocks, &self.summary, start)?;
-            visitor(key, start..end);
-        }
-        Ok(())
+        BTreeReader::new(&self.blocks, index_start_block, index_root_block)
+    }
+
+    /// The next key and the offset of its value, which lies beyond that of the entry before.
+    fn next_entry(
+        &self,
+        cursor: &mut BTreeCursor<'_, &R, KEY_SIZE>,
+        previous: Option<(Key, u64)>,
+    ) -> Result<Option<(Key, u64)>, LayerFileError> {
+        let Some((bytes, offset)) = cursor.next_entry()? else { return Ok(None) };
+        let previous = previous.map(|(_, offset)| offset);
+        read::check_offset(self.blocks.name(), &self.summary, previous, offset)?;
+        Ok(Some((Key::from_bytes(&bytes), offset)))
     }
 }

@@ -1,10 +1,11 @@
 //! Layers as the HTTP API shows them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utils::Lsn;
 
 /// Answer of `GET …/layer`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerMapInfo {
     /// The open layer and those waiting to be written out.
     pub in_memory_layers: Vec<InMemoryLayerInfo>,
@@ -13,7 +14,7 @@ pub struct LayerMapInfo {
 }
 
 /// A layer in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]
 pub enum InMemoryLayerInfo {
     /// Takes new WAL.
@@ -31,7 +32,7 @@ pub enum InMemoryLayerInfo {
 }
 
 /// A layer file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]
 pub enum HistoricLayerInfo {
     /// WAL records of a key and LSN range.
@@ -94,7 +95,7 @@ impl HistoricLayerInfo {
 }
 
 /// How a layer was used since the process started.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerAccessStats {
     /// Accesses by kind.
     #[serde(default)]
@@ -114,7 +115,7 @@ pub struct LayerAccessStats {
 }
 
 /// The latest events of some sort, oldest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryBuffer<T> {
     /// The events.
     pub buffer: Vec<T>,
@@ -131,7 +132,7 @@ impl<T> Default for HistoryBuffer<T> {
 }
 
 /// One use of a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerAccessStat {
     /// When, in milliseconds since the Unix epoch.
     pub when_millis_since_epoch: u64,
@@ -142,7 +143,7 @@ pub struct LayerAccessStat {
 }
 
 /// Whether a layer's file is on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LayerResidenceStatus {
     /// It is.
     Resident,
@@ -151,7 +152,7 @@ pub enum LayerResidenceStatus {
 }
 
 /// What a residence event was about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LayerResidenceEventReason {
     /// The timeline was loaded.
     LayerLoad,
@@ -162,7 +163,7 @@ pub enum LayerResidenceEventReason {
 }
 
 /// A file came or went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LayerResidenceEvent {
     /// When, in milliseconds since the Unix epoch.
     pub timestamp_millis_since_epoch: u64,
@@ -173,14 +174,14 @@ pub struct LayerResidenceEvent {
 }
 
 /// Body of `POST …/download_remote_layers`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DownloadRemoteLayersTaskSpawnRequest {
     /// Downloads at once.
     pub max_concurrent_downloads: std::num::NonZeroUsize,
 }
 
 /// Answer of `POST` and `GET …/download_remote_layers`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DownloadRemoteLayersTaskInfo {
     /// Tells one run from another.
     pub task_id: String,
@@ -195,7 +196,7 @@ pub struct DownloadRemoteLayersTaskInfo {
 }
 
 /// Where a download of all layers is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DownloadRemoteLayersTaskState {
     /// Under way.
     Running,

@@ -1,5 +1,6 @@
 //! Where a tenant shard lives, and in which role: the body of `location_config`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utils::NodeId;
 
@@ -8,7 +9,7 @@ use crate::shard::TenantShardId;
 use super::tenant_config::TenantConfigOverrides;
 
 /// The role of a location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LocationConfigMode {
     /// The only attached location: uploads, deletes, compacts.
     AttachedSingle,
@@ -23,7 +24,7 @@ pub enum LocationConfigMode {
 }
 
 /// Options of a secondary location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecondaryConfig {
     /// Whether it keeps downloading layers.
@@ -31,7 +32,7 @@ pub struct SecondaryConfig {
 }
 
 /// Body of `PUT /v1/tenant/:id/location_config`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LocationConfig {
     /// The role.
@@ -84,7 +85,7 @@ impl LocationConfig {
 }
 
 /// Answer of `PUT /v1/tenant/:id/location_config`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantLocationResponse {
     /// Where the shards are attached; empty for a secondary.
     pub shards: Vec<TenantShardLocation>,
@@ -93,7 +94,7 @@ pub struct TenantLocationResponse {
 }
 
 /// One shard of a [`TenantLocationResponse`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantShardLocation {
     /// The shard.
     pub shard_id: TenantShardId,
@@ -103,14 +104,14 @@ pub struct TenantShardLocation {
 
 /// Answer of `GET /v1/location_config`; `C` is the rendered location config, null for a shard
 /// that is being changed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LocationConfigList<C = LocationConfig> {
     /// Every shard on the node.
     pub tenant_shards: Vec<(TenantShardId, Option<C>)>,
 }
 
 /// Answer of `GET …/secondary/status` and `POST …/secondary/download`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecondaryProgress {
     /// When the heatmap that is followed was written: RFC 3339. Null before there was one.
     pub heatmap_mtime: Option<String>,

@@ -1,17 +1,18 @@
 //! Process-wide routes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utils::NodeId;
 
 /// Answer of `GET /v1/status`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
     /// The node's id.
     pub id: NodeId,
 }
 
 /// One element of the body of `PUT /v1/failpoints`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailpointConfig {
     /// Name of the failpoint.
     pub name: String,
@@ -20,7 +21,7 @@ pub struct FailpointConfig {
 }
 
 /// Answer of `GET /v1/utilization`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Utilization {
     /// Used bytes of the file system that holds the tenants.
     pub disk_usage_bytes: u64,

@@ -1,12 +1,13 @@
 //! Tenants as the HTTP API shows them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utils::TimelineId;
 
 use crate::shard::TenantShardId;
 
 /// Where an attached tenant is in its life.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "slug", content = "data")]
 pub enum TenantState {
     /// Reading local state. Not used for new tenants.
@@ -29,7 +30,7 @@ pub enum TenantState {
 }
 
 /// The state from which an activation started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ActivatingFrom {
     /// It was loading.
     Loading,
@@ -89,7 +90,7 @@ impl std::fmt::Display for TenantState {
 }
 
 /// Whether an attachment has succeeded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "slug", content = "data", rename_all = "snake_case")]
 pub enum AttachmentStatus {
     /// Not known yet.
@@ -104,7 +105,7 @@ pub enum AttachmentStatus {
 }
 
 /// One element of `GET /v1/tenant`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantInfo {
     /// The shard.
     pub id: TenantShardId,
@@ -119,7 +120,7 @@ pub struct TenantInfo {
 }
 
 /// Answer of `GET /v1/tenant/:id`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantDetails {
     /// What the list shows too.
     #[serde(flatten)]
@@ -131,7 +132,7 @@ pub struct TenantDetails {
 }
 
 /// State of a tenant's redo engine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WalRedoStatus {
     /// When it was last used: RFC 3339.
     pub last_redo_at: Option<String>,
@@ -140,7 +141,7 @@ pub struct WalRedoStatus {
 }
 
 /// A redo helper process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WalRedoProcess {
     /// Its process id.
     pub pid: u32,

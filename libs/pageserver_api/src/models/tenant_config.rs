@@ -11,6 +11,7 @@ mod values;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use external::{UnknownOption, describe_error};
@@ -27,18 +28,23 @@ const DAY_SECS: u64 = 24 * HOUR_SECS;
 macro_rules! tenant_options {
     ($( $(#[doc = $doc:literal])+ $(#[serde($codec:meta)])? $name:ident: $type:ty = $default:expr; )+) => {
         /// Every option of a tenant, with a value.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         pub struct TenantConfig {
-            $( $(#[doc = $doc])+ $(#[serde($codec)])? pub $name: $type, )+
+            $(
+                $(#[doc = $doc])+
+                // Only durations have a codec.
+                $(#[serde($codec)] #[schemars(with = "String")])?
+                pub $name: $type,
+            )+
         }
 
         /// The options that were set explicitly for a tenant.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
         pub struct TenantConfigOverrides {
             $(
                 $(#[doc = $doc])+
-                $(#[serde($codec)])?
+                $(#[serde($codec)] #[schemars(with = "Option<String>")])?
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $name: Option<$type>,
             )+
@@ -131,7 +137,7 @@ tenant_options! {
 }
 
 /// Answer of `GET /v1/tenant/:id/config`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantConfigResponse {
     /// What was set for the tenant.
     pub tenant_specific_overrides: TenantConfigOverrides,

@@ -1,13 +1,14 @@
 //! Timelines as the HTTP API shows them, and requests about them.
 
 use postgres_ffi::PgMajor;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use utils::{Lsn, TimelineId};
 
 use crate::shard::TenantShardId;
 
 /// Where a timeline is in its life.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TimelineState {
     /// Being created or loaded.
     Loading,
@@ -43,7 +44,7 @@ impl std::fmt::Display for TimelineState {
 }
 
 /// Body of `POST …/timeline`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineCreateRequest {
     /// The id of the new timeline.
     pub new_timeline_id: TimelineId,
@@ -69,7 +70,7 @@ impl TimelineCreateRequest {
 }
 
 /// Answer of `GET …/timeline/:id`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineInfo {
     /// The shard that was asked.
     pub tenant_id: TenantShardId,
@@ -127,7 +128,7 @@ pub struct TimelineInfo {
 }
 
 /// Query of `PUT …/checkpoint` and `PUT …/compact`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointOptions {
     /// Recompute how keys are cut into layers.
     #[serde(default)]
@@ -141,7 +142,7 @@ pub struct CheckpointOptions {
 }
 
 /// Body of `PUT …/do_gc`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GcRequest {
     /// Bytes of WAL to keep; null for the tenant's `gc_horizon`.
     #[serde(default)]
@@ -149,7 +150,7 @@ pub struct GcRequest {
 }
 
 /// Answer of `PUT …/do_gc`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GcResult {
     /// Candidates looked at.
     pub layers_total: u64,
@@ -170,21 +171,21 @@ pub struct GcResult {
 }
 
 /// Body of `POST …/lsn_lease`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LsnLeaseRequest {
     /// The position to keep readable.
     pub lsn: Lsn,
 }
 
 /// Answer of `POST …/lsn_lease`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LsnLease {
     /// When the lease ends: RFC 3339 with milliseconds.
     pub valid_until: String,
 }
 
 /// How a timestamp relates to the known commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LsnByTimestampKind {
     /// Commits lie before and after it.
@@ -198,7 +199,7 @@ pub enum LsnByTimestampKind {
 }
 
 /// Answer of `GET …/get_lsn_by_timestamp`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LsnByTimestamp {
     /// The position found.
     pub lsn: Lsn,

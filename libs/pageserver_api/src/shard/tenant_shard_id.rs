@@ -1,8 +1,10 @@
 //! `TenantShardId`: one shard of one tenant, the unit that pageservers attach.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utils::TenantId;
 
@@ -143,5 +145,19 @@ impl<'de> Deserialize<'de> for TenantShardId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for TenantShardId {
+    fn schema_name() -> Cow<'static, str> {
+        "TenantShardId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9a-fA-F]{32}(-[0-9a-fA-F]{4})?$",
+            "description": "One shard of a tenant: number and count follow the tenant",
+        })
     }
 }

@@ -51,3 +51,16 @@ async fn an_unconfigured_failpoint_does_nothing() {
     pausable_failpoint!("failpoints-tests-unconfigured");
     sleep_failpoint!("failpoints-tests-unconfigured");
 }
+
+#[tokio::test]
+async fn a_pausable_failpoint_can_make_its_function_return() {
+    async fn meet() -> Result<(), &'static str> {
+        pausable_failpoint!("failpoints-tests-return", Err("failpoint"));
+        Ok(())
+    }
+    assert_eq!(meet().await, Ok(()));
+    if compiled_in() {
+        configure("failpoints-tests-return", "return").unwrap();
+        assert_eq!(meet().await, Err("failpoint"));
+    }
+}

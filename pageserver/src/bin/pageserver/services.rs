@@ -97,12 +97,13 @@ impl Services {
         let runtime = runtimes.handle(RuntimeKind::Background).clone();
         let remote = start_remote(conf, storage, &background, runtime.clone());
         let deletion_queue = remote.deletion_queue.clone();
-        let resources = tenant_resources(conf, remote, runtimes)?;
+        let jobs_can_start = CancellationToken::new();
+        let resources = tenant_resources(conf, remote, runtimes, jobs_can_start.clone())?;
         let tenants =
             TenantManager::new(conf, resources, background.cancellation_token().child_token());
         tenants.register_metrics()?;
-        let jobs_can_start =
-            load_tenants(conf, &tenants, &background, &runtime, launch.started).await?;
+        let loading = (jobs_can_start.clone(), launch.started);
+        load_tenants(conf, &tenants, &background, &runtime, loading).await?;
         let cancel = background.cancellation_token().child_token();
         let disk_evictor = DiskEvictor::new(conf, Arc::clone(&tenants), cancel);
         let jobs = BackgroundJobs { conf, scope: &background, runtime, can_start: jobs_can_start };
@@ -216,26 +217,24 @@ fn serve_http(
     });
 }
 
-/// Attaches what was attached, and announces the phases of the start. The result fires when
+/// Attaches what was attached, and announces the phases of the start. The token fires when
 /// background jobs may begin.
 async fn load_tenants(
     conf: &'static PageServerConf,
     tenants: &Arc<TenantManager>,
     background: &TaskScope,
     runtime: &Handle,
-    started: Instant,
-) -> anyhow::Result<CancellationToken> {
+    (can_start, started): (CancellationToken, Instant),
+) -> anyhow::Result<()> {
     let progress = StartupProgress::default();
-    let can_start = CancellationToken::new();
     let cancel = background.cancellation_token().clone();
     let max_delay = conf.limits.background_task_maximum_delay;
-    let announcing = progress.clone().announce(started, max_delay, can_start.clone(), cancel);
+    let announcing = progress.clone().announce(started, max_delay, can_start, cancel);
     background.spawn_on(runtime, TaskKind::InitialLoad, ExitOnError::No, async move {
         announcing.await;
         Ok::<(), Infallible>(())
     });
-    tenants.start(&progress).await.context("cannot load the tenants")?;
-    Ok(can_start)
+    tenants.start(&progress).await.context("cannot load the tenants")
 }
 
 /// Work on all tenants that begins when they are loaded.
@@ -297,6 +296,7 @@ fn tenant_resources(
     conf: &PageServerConf,
     remote: RemoteResources,
     runtimes: &Runtimes,
+    background_can_start: CancellationToken,
 ) -> anyhow::Result<TenantResources> {
     Ok(TenantResources {
         remote,
@@ -312,6 +312,7 @@ fn tenant_resources(
         initdb: Arc::new(Semaphore::new(INITDB_CONCURRENCY)),
         // Below the number of threads, so that some are left for everything else.
         background: BackgroundLimit::for_worker_threads(runtimes.worker_threads()),
+        background_can_start,
         io: StorageIo::new(conf.engine.max_file_descriptors, conf.engine.page_cache_blocks),
     })
 }

@@ -112,14 +112,16 @@ impl RemoteTimelineClient {
         }
         deletions.push_immediate(strays).await?;
         deletions.flush_immediate().await?;
-        fail::fail_point!("timeline-delete-before-index-delete", |_| {
+        utils::pausable_failpoint!(
+            "timeline-delete-before-index-delete",
             Err(DeleteTimelineError::Failpoint("timeline-delete-before-index-delete"))
-        });
+        );
         deletions.push_immediate(indexes).await?;
         deletions.flush_immediate().await?;
-        fail::fail_point!("timeline-delete-after-index-delete", |_| {
+        utils::pausable_failpoint!(
+            "timeline-delete-after-index-delete",
             Err(DeleteTimelineError::Failpoint("timeline-delete-after-index-delete"))
-        });
+        );
         Ok(())
     }
 

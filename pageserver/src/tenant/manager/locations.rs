@@ -65,10 +65,7 @@ impl TenantManager {
             }
             if let Location::Attached(tenant) = old {
                 mode = SpawnMode::Eager;
-                if tenant.tenant_conf.load().attach_mode.may_upload() {
-                    // While the old generation is still the current one.
-                    self.resources.remote.deletion_queue.flush_advisory();
-                }
+                self.delete_while_current(tenant.tenant_conf.load().attach_mode);
             }
             // Data in memory is dropped: a planned hand-over has flushed it before, and
             // safekeepers have it in any case. Files stay: they are what makes the change quick.
@@ -106,9 +103,15 @@ impl TenantManager {
                 if unusable || !same {
                     return Ok(None);
                 }
+                let old_mode = tenant.tenant_conf.load().attach_mode;
+                if attach_mode == AttachMode::Stale {
+                    self.delete_while_current(old_mode);
+                }
                 self.reconfigure(tenant, attach_mode, location.clone()).await?;
                 if let (AttachMode::Stale, Some(limit)) = (attach_mode, flush) {
                     flush_remote(tenant, limit).await?;
+                    // What the flush replaced: the caller raises the generation when it has our answer.
+                    self.delete_while_current(old_mode);
                 }
             }
             (Location::Secondary(secondary), LocationMode::Secondary { warm }) => {
@@ -122,6 +125,15 @@ impl TenantManager {
             | (Location::Secondary(_), LocationMode::Attached { .. }) => return Ok(None),
         }
         Ok(Some(old))
+    }
+
+    /// Has pending deletions executed before somebody else is given the tenant: in a generation that
+    /// is stale by then they are dropped, and the objects leak. A hint, nobody waits for it. A
+    /// location that was stale before has nothing to win.
+    fn delete_while_current(&self, old_mode: AttachMode) {
+        if old_mode.may_upload() {
+            self.resources.remote.deletion_queue.flush_advisory();
+        }
     }
 
     /// Changes the options of a tenant.

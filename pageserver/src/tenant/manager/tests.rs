@@ -1,3 +1,5 @@
+mod hand_over;
+
 use camino::Utf8Path;
 use layer_format::paths::remote_index_path;
 use pageserver_api::models::{
@@ -106,6 +108,7 @@ async fn start(store: &TestStore, conf: &'static PageServerConf) -> Arc<TenantMa
         warmup: Arc::new(Semaphore::new(8)),
         initdb: Arc::new(Semaphore::new(1)),
         background: crate::tasks::BackgroundLimit::new(1),
+        background_can_start: CancellationToken::new(),
         io: crate::storage_io::StorageIo::new(10, 100),
     };
     let manager = TenantManager::new(conf, resources, store.cancel.child_token());

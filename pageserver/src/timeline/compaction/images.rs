@@ -29,11 +29,15 @@ impl Timeline {
         ctx: &RequestContext,
     ) -> Result<(), CompactionError> {
         let force = flags.force_image_layer_creation;
-        let Some(partitioning) = &state.partitioning else { return Ok(()) };
-        let lsn = partitioning.lsn;
+        let lsn = self.last_record_lsn();
         if !force && !self.image_check_is_due(state.images_checked_at, lsn) {
             return Ok(());
         }
+        if !force && !self.can_need_images() {
+            state.images_checked_at = Some(lsn);
+            return Ok(());
+        }
+        let partitioning = self.partition(lsn, ctx).await?;
         state.images_checked_at = Some(lsn);
         let mut created = Vec::new();
         // Images leave no gaps between them: garbage collection wants whole ranges covered.
@@ -68,6 +72,14 @@ impl Timeline {
         let times = u64::from(conf.effective.image_layer_creation_check_threshold);
         let distance = conf.effective.checkpoint_distance.saturating_mul(times);
         checked_at.is_none_or(|checked_at| lsn.saturating_sub(checked_at) >= distance)
+    }
+
+    /// Whether there are enough deltas that so many could be stacked somewhere.
+    fn can_need_images(&self) -> bool {
+        let threshold = self.tenant_conf.load().effective.image_creation_threshold;
+        let layers = self.layers_read();
+        let deltas = layers.map().iter().filter(|name| name.is_delta());
+        threshold > 0 && deltas.take(threshold).count() == threshold
     }
 
     /// Whether somewhere in the part so many deltas lie above the newest image that reads

@@ -5,10 +5,11 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How layers are compacted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum CompactionAlgorithm {
     /// L0 to L1, and image layers.
@@ -19,7 +20,7 @@ pub enum CompactionAlgorithm {
 }
 
 /// Which layers leave the local disk by age.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind")]
 pub enum EvictionPolicy {
     /// None.
@@ -32,18 +33,20 @@ pub enum EvictionPolicy {
 }
 
 /// Parameters of an eviction policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvictionThreshold {
     /// Time between looks.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub period: Duration,
     /// Time without use after which a layer may go.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub threshold: Duration,
 }
 
 /// A leaky bucket that limits page reads of some kinds of tasks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Throttle {
     /// The kinds of tasks it applies to; none turns it off.
     pub task_kinds: Vec<String>,
@@ -51,6 +54,7 @@ pub struct Throttle {
     pub initial: u32,
     /// Time between refills.
     #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
     pub refill_interval: Duration,
     /// Tokens per refill.
     pub refill_amount: NonZeroU32,
@@ -122,6 +126,18 @@ impl fmt::Display for AuxFilePolicy {
 impl Serialize for AuxFilePolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
+    }
+}
+
+impl JsonSchema for AuxFilePolicy {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AuxFilePolicy".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names =
+            [AuxFilePolicy::V1, AuxFilePolicy::V2, AuxFilePolicy::CrossValidation].map(Self::name);
+        schemars::json_schema!({ "type": "string", "enum": names })
     }
 }
 
