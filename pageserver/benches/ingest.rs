@@ -136,7 +136,8 @@ fn layer(criterion: &mut Criterion<CpuTime>) {
                         layer.freeze(START + (1 << 40));
                         let (tenant, timeline) = (TenantId::generate(), TimelineId::generate());
                         let generation = Generation::None;
-                        let written = layer.write_out(path, tenant, timeline, generation);
+                        let images = BTreeMap::new();
+                        let written = layer.write_out(&images, path, tenant, timeline, generation);
                         let (_, file, _) = written.expect("room on the disk");
                         std::fs::remove_file(file).expect("the delta was written");
                     }
