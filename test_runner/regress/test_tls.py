@@ -18,6 +18,17 @@ def conninfo(env: NeonEnv, safekeeper: Safekeeper, tls: str) -> str:
     return f"host=localhost port={safekeeper.pg_port} user=replica dbname=postgres options='{options}' {tls}"
 
 
+def wait_until_committed_everywhere(env: NeonEnv, end: Lsn) -> None:
+    """A commit needs a quorum only, and what the third lacks at the end of the compute it lacks."""
+
+    def committed() -> None:
+        for safekeeper in env.safekeepers:
+            known = safekeeper.http().commit_lsn(env.initial_tenant, env.initial_timeline)
+            assert known >= end
+
+    wait_until(committed)
+
+
 def psql(dsn: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [TOOLS / "psql", "-At", "-c", "TIMELINE_STATUS", dsn], capture_output=True, text=True, timeout=30
@@ -32,6 +43,7 @@ def test_stock_clients_verify_a_safekeeper(
     endpoint = env.endpoint()
     endpoint.sql("CREATE TABLE t AS SELECT n FROM generate_series(1, 10000) n")
     end = endpoint.flush_lsn()
+    wait_until_committed_everywhere(env, end)
     endpoint.stop()
     # From here on it encrypts; nobody else has to know.
     safekeeper = env.safekeepers[0]
@@ -92,9 +104,12 @@ def test_a_pageserver_follows_wal_over_tls_and_serves_pages_over_it(
     env.pageserver.stop()
     endpoint.sql("INSERT INTO t SELECT generate_series(1001, 2000)")
     end = endpoint.flush_lsn()
+    wait_until_committed_everywhere(env, end)
     endpoint.stop()
-    # The safekeepers encrypt from now on, and the pageserver catches up with them.
+    # The safekeepers encrypt from now on, and the pageserver catches up with them. They speak of
+    # the timeline by themselves only if they remember that it has WAL which is not stored.
     for safekeeper in env.safekeepers:
+        safekeeper.http().checkpoint(env.initial_tenant, env.initial_timeline)
         safekeeper.stop()
         safekeeper.start(
             "--enable-tls-wal-service-api", f"--ssl-cert-file={certificates.cert_file}",
