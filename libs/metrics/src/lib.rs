@@ -22,5 +22,11 @@ pub use self::render::{CONTENT_TYPE, RenderError, render};
 /// Prometheus' own default buckets, in seconds.
 pub use prometheus::DEFAULT_BUCKETS;
 
+/// The metric that a `register_*` macro made. Names are constants and registered once, so this
+/// panics only for a mistake in the source, which every start meets.
+pub fn must<T>(registered: Result<T, prometheus::Error>) -> T {
+    registered.expect("a metric is registered once, under a valid name")
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,17 +6,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use metrics::{
-    HistogramVec, IntCounter, IntCounterVec, register_histogram_vec, register_int_counter,
+    HistogramVec, IntCounter, IntCounterVec, must, register_histogram_vec, register_int_counter,
     register_int_counter_vec,
 };
 
 use crate::RemoteStorageError;
-
-/// Registers a metric. The names are constants and registered once, so this fails only for a
-/// mistake in this file, which every start would meet.
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

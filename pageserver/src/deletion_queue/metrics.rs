@@ -2,13 +2,7 @@
 
 use std::sync::LazyLock;
 
-use metrics::{IntCounter, IntCounterVec, register_int_counter, register_int_counter_vec};
-
-/// Registers a metric. The names are constants and registered once, so this fails only for a
-/// mistake in this file, which every start would meet.
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
+use metrics::{IntCounter, IntCounterVec, must, register_int_counter, register_int_counter_vec};
 
 macro_rules! counters {
     ($( $name:ident = $metric:literal, $help:literal; )+) => {

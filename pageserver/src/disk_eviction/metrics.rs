@@ -2,11 +2,7 @@
 
 use std::sync::LazyLock;
 
-use metrics::{Histogram, IntCounter, register_histogram, register_int_counter};
-
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
+use metrics::{Histogram, IntCounter, must, register_histogram, register_int_counter};
 
 pub(super) static COLLECTION_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     must(register_histogram!(

@@ -3,13 +3,9 @@
 use std::sync::LazyLock;
 
 use metrics::{
-    Histogram, IntCounter, IntCounterVec, register_histogram, register_int_counter,
+    Histogram, IntCounter, IntCounterVec, must, register_histogram, register_int_counter,
     register_int_counter_vec,
 };
-
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
 
 /// Declares plain counters.
 macro_rules! counters {

@@ -2,19 +2,13 @@
 
 use std::sync::LazyLock;
 
-use metrics::{IntCounterVec, register_int_counter_vec};
+use metrics::{IntCounterVec, must, register_int_counter_vec};
 use pageserver_api::shard::TenantShardId;
 use utils::TimelineId;
 
 use super::queue::UploadOp;
 
 const CALL_LABELS: &[&str] = &["tenant_id", "shard_id", "timeline_id", "file_kind", "op_kind"];
-
-/// Registers a metric. The names are constants and registered once, so this fails only for a
-/// mistake in this file, which every start would meet.
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
 
 static CALLS_STARTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     must(register_int_counter_vec!(

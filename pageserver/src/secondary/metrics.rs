@@ -2,11 +2,9 @@
 
 use std::sync::LazyLock;
 
-use metrics::{DEFAULT_BUCKETS, Histogram, IntCounter, register_histogram, register_int_counter};
-
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
+use metrics::{
+    DEFAULT_BUCKETS, Histogram, IntCounter, must, register_histogram, register_int_counter,
+};
 
 pub(super) static UPLOADS: LazyLock<IntCounter> = LazyLock::new(|| {
     must(register_int_counter!("pageserver_secondary_upload_heatmap", "Heatmaps uploaded"))

@@ -5,16 +5,12 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 use metrics::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, must,
     register_histogram_vec, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
 use super::page_cache::PAGE_BYTES;
 use crate::tasks::TaskKind;
-
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
 
 static OPERATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
     must(register_histogram_vec!(

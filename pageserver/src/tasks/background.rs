@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use metrics::{
-    HistogramVec, IntCounterVec, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
-    register_int_gauge_vec,
+    HistogramVec, IntCounterVec, IntGaugeVec, must, register_histogram_vec,
+    register_int_counter_vec, register_int_gauge_vec,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -51,10 +51,6 @@ loop_kinds! {
     SecondaryDownload = "secondary_download";
     /// Eviction under disk pressure.
     DiskUsageEviction = "disk_usage_eviction";
-}
-
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
 }
 
 static WAIT_STARTED: LazyLock<IntCounterVec> = LazyLock::new(|| {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use metrics::{
-    GaugeVec, Histogram, IntCounter, IntGauge, register_gauge_vec, register_histogram,
+    GaugeVec, Histogram, IntCounter, IntGauge, must, register_gauge_vec, register_histogram,
     register_int_counter, register_int_gauge,
 };
 use tokio_util::sync::CancellationToken;
@@ -18,10 +18,6 @@ use tracing::info;
 
 /// Buckets of durations that may be microseconds or minutes.
 const BUCKETS_SECONDS: [f64; 9] = [1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0, 100.0];
-
-fn must<T>(metric: Result<T, metrics::prometheus::Error>) -> T {
-    metric.expect("a metric is registered once")
-}
 
 fn duration_histogram(name: &str, help: &str) -> Histogram {
     must(register_histogram!(name, help, BUCKETS_SECONDS.to_vec()))
