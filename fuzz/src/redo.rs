@@ -28,12 +28,8 @@ const FLAG_TARGET: u8 = 8;
 const FORK_SHIFT: u8 = 4;
 const COMPRESSION_SHIFT: u8 = 6;
 
-const COMPRESSIONS: [ImageCompression; 4] = [
-    ImageCompression::None,
-    ImageCompression::Pglz,
-    ImageCompression::Lz4,
-    ImageCompression::Zstd,
-];
+const COMPRESSIONS: [ImageCompression; 4] =
+    [ImageCompression::None, ImageCompression::Pglz, ImageCompression::Lz4, ImageCompression::Zstd];
 
 /// Applies an input to its page, all records as ones of resource manager `rmid`.
 pub fn run(data: &[u8], rmid: u8) {
@@ -68,7 +64,9 @@ fn apply(
         Ok(outcome) => {
             assert!(page == &again, "{outcome:?} gave two pages");
             use wal_redo::Outcome::{AlreadyApplied, MissingPage, Unrelated};
-            if matches!(outcome, AlreadyApplied | MissingPage | Unrelated) {
+            // Of a block that is named twice, which no server does, the outcome is the second's.
+            let named = record.blocks.iter().filter(|named| (named.rel, named.block) == target);
+            if named.count() < 2 && matches!(outcome, AlreadyApplied | MissingPage | Unrelated) {
                 assert!(page == &before, "{outcome:?} changed the page");
             }
             let mut masked = page.clone();
@@ -112,9 +110,7 @@ fn read_record<'a>(
 }
 
 /// A block: a piece with its numbers and its image, and one with its data.
-fn read_block<'a>(
-    parts: &mut impl Iterator<Item = &'a [u8]>,
-) -> Option<(BlockReference, bool)> {
+fn read_block<'a>(parts: &mut impl Iterator<Item = &'a [u8]>) -> Option<(BlockReference, bool)> {
     let (numbers, image) = parts.next()?.split_first_chunk::<10>()?;
     let data = Bytes::copy_from_slice(parts.next()?);
     let [id, flags, b0, b1, b2, b3, o0, o1, l0, l1] = *numbers;
