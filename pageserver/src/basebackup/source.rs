@@ -19,12 +19,6 @@ pub trait BackupReader: KeyReader {
         keys: &[Key],
         lsn: Lsn,
     ) -> impl Future<Output = Result<Vec<Bytes>, KeyReadError>> + Send {
-        async move {
-            let mut values = Vec::with_capacity(keys.len());
-            for key in keys {
-                values.push(self.get(*key, lsn).await?);
-            }
-            Ok(values)
-        }
+        self.get_all(keys, lsn)
     }
 }
