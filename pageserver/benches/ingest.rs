@@ -191,7 +191,12 @@ impl KeyStore for Store {
         *self.last.lock().expect("no panic under the lock")
     }
 
-    async fn write(&self, batch: Vec<KeyedValue>, finished: &[Lsn]) -> Result<(), KeyWriteError> {
+    async fn write(
+        &self,
+        batch: Vec<KeyedValue>,
+        finished: &[Lsn],
+        _added_blocks: i64,
+    ) -> Result<(), KeyWriteError> {
         self.layer.put_batch(&batch).expect("room on the disk");
         let mut images = self.images.lock().expect("no panic under the lock");
         for (key, _, value) in batch {
@@ -203,8 +208,6 @@ impl KeyStore for Store {
         *last = finished.iter().copied().fold(*last, Lsn::max);
         Ok(())
     }
-
-    fn add_logical_blocks(&self, _blocks: i64) {}
 }
 
 /// An insertion of some bytes into a block, or an image of it.

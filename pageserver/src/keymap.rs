@@ -14,6 +14,7 @@ pub mod memory;
 pub mod modification;
 mod read;
 pub mod rel_size_cache;
+pub mod size_ledger;
 pub mod store;
 mod timestamp;
 
@@ -22,5 +23,6 @@ pub use logical_size::LogicalSize;
 pub use modification::{DatadirModification, ModificationError};
 pub use read::{Keymap, KeymapError};
 pub use rel_size_cache::RelSizeCache;
+pub use size_ledger::SizeLedger;
 pub use store::{KeyReadError, KeyReader, KeyStore, KeyWriteError};
 pub use timestamp::{LsnForTimestamp, LsnForTimestampKind};

@@ -41,6 +41,7 @@ use utils::{Generation, TimelineId};
 use crate::config::{
     AttachMode, AttachedTenantConf, LocationConf, LocationMode, PageServerConf, TenantConfHandle,
 };
+use crate::keymap::SizeLedger;
 use crate::redo::RedoManager;
 use crate::remote::{RemoteResources, RemoteTimelineClient};
 use crate::secondary::HeatmapUploadState;
@@ -81,6 +82,8 @@ pub struct TenantResources {
     pub background_can_start: CancellationToken,
     /// How layer files are read.
     pub io: StorageIo,
+    /// Sizes of timelines from before a restart.
+    pub sizes: Arc<SizeLedger>,
 }
 
 /// When a tenant is loaded.
@@ -327,6 +330,7 @@ impl Tenant {
             parent_cancel: self.cancel.clone(),
             runtime: self.resources.remote.runtime.clone(),
             io: self.resources.io.clone(),
+            sizes: Arc::clone(&self.resources.sizes),
         }
     }
 

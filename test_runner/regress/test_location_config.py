@@ -360,6 +360,8 @@ def test_tenants_wait_for_their_turn_unless_somebody_wants_them(
     for number in range(3):
         env.cli.raw("tenant", "create")
     env.pageserver.stop()
+    # Otherwise nothing need be computed.
+    env.pageserver.sizes_file.unlink()
     env.pageserver.start_alone(FAILPOINTS="timeline-calculate-logical-size-pause=pause")
     http = env.pageserver.http()
 
@@ -376,6 +378,48 @@ def test_tenants_wait_for_their_turn_unless_somebody_wants_them(
     http.location_config(other, {"mode": "Detached", "tenant_conf": {}})
     http.configure_failpoints(("timeline-calculate-logical-size-pause", "off"))
     wait_until(lambda: _equal(states(), ["Active", "Active", "Active"]))
+
+
+def test_the_size_of_a_timeline_is_kept_over_restarts(neon_env: NeonEnv) -> None:
+    env = neon_env
+    http = env.pageserver.http()
+    path = f"/v1/tenant/{env.initial_tenant}/timeline/{env.initial_timeline}"
+
+    def sizes() -> tuple[int, int, bool]:
+        info = http.call("GET", path, params={"include-non-incremental-logical-size": "true"})
+        size, computed = info["current_logical_size"], info["current_logical_size_non_incremental"]
+        return size, computed, info["current_logical_size_is_accurate"]
+
+    def exact() -> int:
+        size, computed, is_accurate = sizes()
+        assert is_accurate and size == computed, (size, computed, is_accurate)
+        return size
+
+    endpoint = env.endpoint()
+    endpoint.sql("CREATE DATABASE other", "CREATE TABLE t AS SELECT n, repeat('a', 500) FROM generate_series(1, 4000) n")
+    endpoint.sql("CREATE TABLE gone AS SELECT * FROM t", "CREATE INDEX ON t (n)")
+    endpoint.sql("DROP TABLE gone", "DROP DATABASE other", "TRUNCATE t", "INSERT INTO t VALUES (1, 'a')")
+    endpoint.stop()
+    end = env.safekeepers[0].http().commit_lsn(env.initial_tenant, env.initial_timeline)
+    http.wait_for_last_record_lsn(env.initial_tenant, env.initial_timeline, end)
+    before = wait_until(exact)
+    env.pageserver.stop()
+    # Nothing is computed from now on: what is accurate was kept.
+    never = "timeline-calculate-logical-size-pause=pause"
+    env.pageserver.start_alone(FAILPOINTS=never)
+    assert exact() == before
+    # After a crash as well, once it was written, if no WAL came meanwhile.
+    env.pageserver.kill()
+    env.pageserver.start_alone(FAILPOINTS=never)
+    assert exact() == before
+    assert http.last_record_lsn(env.initial_tenant, env.initial_timeline) >= end
+    # Without the file, or with another in its place, it would be computed.
+    env.pageserver.stop()
+    env.pageserver.sizes_file.write_text("nonsense")
+    env.pageserver.start_alone(FAILPOINTS=never)
+    assert not sizes()[2]
+    http.configure_failpoints(("timeline-calculate-logical-size-pause", "off"))
+    assert wait_until(exact) == before
 
 
 def test_a_failed_attach_is_broken_and_can_be_repeated(neon_env: NeonEnv) -> None:

@@ -113,7 +113,12 @@ impl KeyStore for MemoryStore {
         self.visible.lock().unwrap().0
     }
 
-    async fn write(&self, batch: Vec<KeyedValue>, finished: &[Lsn]) -> Result<(), KeyWriteError> {
+    async fn write(
+        &self,
+        batch: Vec<KeyedValue>,
+        finished: &[Lsn],
+        added_blocks: i64,
+    ) -> Result<(), KeyWriteError> {
         assert!(batch.is_sorted_by_key(|(_, lsn, _)| *lsn), "a batch ascends in LSN");
         let mut values = self.values.lock().unwrap();
         for (key, lsn, value) in batch {
@@ -129,10 +134,7 @@ impl KeyStore for MemoryStore {
                 *visible = (*lsn, visible.0);
             }
         }
+        self.logical_blocks.fetch_add(added_blocks, Ordering::SeqCst);
         Ok(())
-    }
-
-    fn add_logical_blocks(&self, blocks: i64) {
-        self.logical_blocks.fetch_add(blocks, Ordering::SeqCst);
     }
 }

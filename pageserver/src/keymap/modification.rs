@@ -143,9 +143,8 @@ impl<'a, S: KeyStore> DatadirModification<'a, S> {
         self.ranges_dropped = 0;
         self.passed.push(self.lsn);
         let finished = std::mem::take(&mut self.passed);
-        self.store.write(batch, &finished).await?;
-        self.apply_block_delta();
-        Ok(())
+        let added_blocks = std::mem::take(&mut self.block_delta);
+        Ok(self.store.write(batch, &finished, added_blocks).await?)
     }
 
     /// For imports: writes data blocks out if there are many, and keeps everything else
@@ -159,13 +158,8 @@ impl<'a, S: KeyStore> DatadirModification<'a, S> {
             std::mem::take(&mut self.batch).into_iter().partition(is_data);
         self.latest = kept.iter().enumerate().map(|(at, value)| (value.0, at)).collect();
         self.batch = kept;
-        self.store.write(data, &[]).await?;
-        self.apply_block_delta();
-        Ok(())
-    }
-
-    fn apply_block_delta(&mut self) {
-        self.store.add_logical_blocks(std::mem::take(&mut self.block_delta));
+        let added_blocks = std::mem::take(&mut self.block_delta);
+        Ok(self.store.write(data, &[], added_blocks).await?)
     }
 
     /// Sets a key's value at the current LSN, replacing one of the same LSN.

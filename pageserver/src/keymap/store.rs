@@ -100,13 +100,12 @@ pub trait KeyStore: KeyReader {
     fn last_record_lsn(&self) -> Lsn;
 
     /// Stores the values, which ascend in LSN, then makes every LSN of `finished` visible in
-    /// turn. LSNs that are not beyond the last visible one are without effect.
+    /// turn. LSNs that are not beyond the last visible one are without effect. The sum of relation
+    /// sizes changes by `added_blocks` with it.
     fn write(
         &self,
         batch: Vec<KeyedValue>,
         finished: &[Lsn],
+        added_blocks: i64,
     ) -> impl Future<Output = Result<(), KeyWriteError>> + Send;
-
-    /// Notes that the sum of relation sizes changed by this many blocks.
-    fn add_logical_blocks(&self, blocks: i64);
 }

@@ -134,6 +134,7 @@ impl Tenant {
             match outcome {
                 Ok(()) => {
                     timelines.loaded.remove(&timeline);
+                    tenant.resources.sizes.forget(tenant.tenant_shard_id, timeline);
                     info!("timeline deleted");
                 }
                 Err(failure) => {

@@ -55,7 +55,7 @@ impl Tenant {
         self.start_receiver(timeline);
     }
 
-    /// Computes the size of a timeline's databases as of now; ingest keeps it up to date.
+    /// Finds or computes the size of a timeline's databases as of now; ingest keeps it up to date.
     fn spawn_initial_logical_size(self: &Arc<Self>, timeline: &Arc<Timeline>) {
         let known = matches!(timeline.logical_size().current(), CurrentLogicalSize::Exact(_));
         if known || !self.tenant_shard_id.is_shard_zero() {
@@ -63,6 +63,10 @@ impl Tenant {
         }
         // Before ingest starts: what it adds is counted on top.
         let lsn = timeline.last_record_lsn();
+        if let Some(bytes) = timeline.noted_size(lsn) {
+            timeline.logical_size().set_initial(bytes);
+            return;
+        }
         let (tenant, timeline) = (Arc::clone(self), Arc::clone(timeline));
         let span = tracing::info_span!(
             parent: None, "initial_size_calculation",
@@ -98,7 +102,11 @@ impl Tenant {
         let ctx = RequestContext::new(kind, DownloadBehavior::Download).without_access_stats();
         let keys = timeline.keys(ctx);
         match Keymap::at(&keys, lsn).logical_blocks().await {
-            Ok(blocks) => timeline.logical_size().set_initial(blocks * BLCKSZ as u64),
+            Ok(blocks) => {
+                let bytes = blocks * BLCKSZ as u64;
+                timeline.logical_size().set_initial(bytes);
+                timeline.note_size(lsn, bytes);
+            }
             // Of this timeline, or of an ancestor that stopped a moment earlier.
             Err(failure) if failure.is_cancel() => {
                 tracing::debug!("initial size calculation was cancelled: {failure}");

@@ -106,7 +106,12 @@ impl KeyStore for TimelineKeys {
         self.timeline.last_record_lsn()
     }
 
-    async fn write(&self, batch: Vec<KeyedValue>, finished: &[Lsn]) -> Result<(), KeyWriteError> {
+    async fn write(
+        &self,
+        batch: Vec<KeyedValue>,
+        finished: &[Lsn],
+        added_blocks: i64,
+    ) -> Result<(), KeyWriteError> {
         let values = batch.len();
         let lsn = batch.last().map_or(Lsn::INVALID, |(_, lsn, _)| *lsn);
         let mut writer = self.timeline.writer().await;
@@ -120,10 +125,8 @@ impl KeyStore for TimelineKeys {
         for lsn in finished {
             writer.finish_write(*lsn);
         }
+        // Still as the writer: a freeze takes the size of exactly what was written before it.
+        self.timeline.logical_size().add_blocks(added_blocks);
         Ok(())
-    }
-
-    fn add_logical_blocks(&self, blocks: i64) {
-        self.timeline.logical_size().add_blocks(blocks);
     }
 }

@@ -13,6 +13,7 @@ use utils::{Generation, Lsn, TenantId, TimelineId};
 use super::{LoadTimelineError, ShutdownMode, Timeline, TimelineParams};
 use crate::config::{AttachMode, AttachedTenantConf, PageServerConf, TenantConfHandle};
 use crate::context::{DownloadBehavior, RequestContext};
+use crate::keymap::SizeLedger;
 use crate::redo::RedoManager;
 use crate::remote::testing::TestStore;
 use crate::remote::{RemoteTimelineClient, download_index};
@@ -34,6 +35,7 @@ pub struct TimelineHarness {
     pub conf: &'static PageServerConf,
     pub tenant_conf: TenantConfHandle,
     pub tenant_shard_id: TenantShardId,
+    pub sizes: Arc<SizeLedger>,
 }
 
 impl Default for TimelineHarness {
@@ -45,8 +47,10 @@ impl Default for TimelineHarness {
 impl TimelineHarness {
     pub fn new() -> TimelineHarness {
         let store = TestStore::new();
+        let conf = PageServerConf::for_tests(&store.local_dir().join("workdir"));
         TimelineHarness {
-            conf: PageServerConf::for_tests(&store.local_dir().join("workdir")),
+            conf,
+            sizes: Arc::new(SizeLedger::open(conf.sizes_path())),
             tenant_conf: TenantConfHandle::for_tests(GENERATION),
             tenant_shard_id: TenantShardId::unsharded(TenantId::generate()),
             store,
@@ -96,6 +100,7 @@ impl TimelineHarness {
             parent_cancel: CancellationToken::new(),
             runtime: Handle::current(),
             io: crate::storage_io::StorageIo::new(10, 100),
+            sizes: Arc::clone(&self.sizes),
         }
     }
 

@@ -9,6 +9,7 @@ use utils::Lsn;
 
 use super::{Timeline, WriteError};
 use crate::context::RequestContext;
+use crate::keymap::logical_size::CurrentLogicalSize;
 use crate::layers::InMemoryLayer;
 
 /// What the writer remembers between writes.
@@ -134,6 +135,9 @@ impl TimelineWriter<'_> {
             layers.skip_to(end_lsn);
         }
         drop(layers);
+        if let CurrentLogicalSize::Exact(bytes) = self.timeline.logical_size.current() {
+            self.timeline.note_size(Lsn(end_lsn.0 - 1), bytes);
+        }
         self.state.max_lsn = None;
         self.state.last_freeze_at = end_lsn;
         self.state.last_freeze_time = Instant::now();

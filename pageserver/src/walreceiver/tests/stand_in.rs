@@ -76,12 +76,13 @@ impl KeyStore for MemoryTimeline {
         self.store.last_record_lsn()
     }
 
-    async fn write(&self, batch: Vec<KeyedValue>, finished: &[Lsn]) -> Result<(), KeyWriteError> {
-        self.store.write(batch, finished).await
-    }
-
-    fn add_logical_blocks(&self, blocks: i64) {
-        self.store.add_logical_blocks(blocks);
+    async fn write(
+        &self,
+        batch: Vec<KeyedValue>,
+        finished: &[Lsn],
+        added_blocks: i64,
+    ) -> Result<(), KeyWriteError> {
+        self.store.write(batch, finished, added_blocks).await
     }
 }
 
