@@ -12,20 +12,21 @@ use postgres_ffi::{Oid, PgMajor, RelTag};
 use tokio::io::AsyncWrite;
 use utils::Lsn;
 
-use crate::keymap::{KeyReadError, Keymap, KeymapError};
+use crate::keymap::{KeyReadError, KeyReader, Keymap, KeymapError};
 
 mod compute_files;
 mod control;
 mod extras;
 mod relations;
 mod slru;
-mod source;
 mod tarball;
 
-pub use source::{BATCH_KEYS, BackupReader};
 pub use tarball::Compression;
 
 use tarball::Tarball;
+
+/// Pages that are read in one pass over the layers.
+pub const BATCH_KEYS: usize = 32;
 
 /// What the archive contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +163,7 @@ pub async fn send_basebackup<R, W>(
     output: &mut W,
 ) -> Result<(), BasebackupError>
 where
-    R: BackupReader,
+    R: KeyReader,
     W: AsyncWrite + Unpin + Send,
 {
     let tar = Tarball::new(output, compression);
@@ -186,7 +187,7 @@ struct Backup<'a, R, W> {
     tracks_commit_timestamps: bool,
 }
 
-impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
+impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     async fn send(mut self) -> Result<(), BasebackupError> {
         self.add_directories().await?;
         self.add_configuration().await?;

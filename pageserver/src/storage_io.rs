@@ -7,6 +7,7 @@
 //! Knows nothing of layers, keys or timelines.
 
 mod blocks;
+mod direct;
 mod fd_table;
 pub mod metrics;
 mod page_cache;
@@ -14,6 +15,7 @@ mod page_cache;
 use std::sync::Arc;
 
 pub use blocks::{CachedBlocks, ReadObserver};
+pub use direct::{DirectAlignment, IoMode};
 pub use fd_table::{FdTable, VirtualFile};
 pub use metrics::{ContentKind, with_task_kind};
 pub use page_cache::{FileId, PageCache, PageKey};
@@ -30,9 +32,14 @@ pub struct StorageIo {
 impl StorageIo {
     /// Room for so many descriptors and so many blocks of 8 KiB.
     pub fn new(max_descriptors: usize, cache_blocks: usize) -> StorageIo {
+        StorageIo::with_mode(max_descriptors, cache_blocks, IoMode::Buffered)
+    }
+
+    /// The same for files that are read in this mode.
+    pub fn with_mode(max_descriptors: usize, cache_blocks: usize, mode: IoMode) -> StorageIo {
         metrics::set_limits(max_descriptors, cache_blocks);
         StorageIo {
-            files: Arc::new(FdTable::new(max_descriptors)),
+            files: Arc::new(FdTable::new(max_descriptors, mode)),
             pages: Arc::new(PageCache::new(cache_blocks)),
         }
     }

@@ -3,7 +3,9 @@
 use postgres_ffi::PgMajor;
 use tokio::io::AsyncWrite;
 
-use super::{Backup, BackupReader, BasebackupError};
+use crate::keymap::KeyReader;
+
+use super::{Backup, BasebackupError};
 
 const DIRECTORIES: [&str; 22] = [
     "global",
@@ -56,7 +58,7 @@ pub(super) fn version_file(major: PgMajor) -> &'static str {
     }
 }
 
-impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
+impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     pub(super) async fn add_directories(&mut self) -> Result<(), BasebackupError> {
         let newer = (self.request.major >= PgMajor::V17).then_some(WAL_SUMMARIES);
         for directory in DIRECTORIES.into_iter().chain(newer) {

@@ -6,9 +6,11 @@ use postgres_ffi::{CheckPoint, WAL_SEGMENT_SIZE};
 use tokio::io::AsyncWrite;
 use utils::Lsn;
 
-use super::{Backup, BackupKind, BackupReader, BasebackupError, ContentError};
+use crate::keymap::KeyReader;
 
-impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
+use super::{Backup, BackupKind, BasebackupError, ContentError};
+
+impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     /// The last files: whoever has them has the whole archive.
     pub(super) async fn add_control_file_and_wal(&mut self) -> Result<(), BasebackupError> {
         fail::fail_point!("basebackup-before-control-file", |_| {

@@ -7,7 +7,9 @@ use postgres_ffi::{BLCKSZ, PgMajor};
 use tokio::io::AsyncWrite;
 use utils::Lsn;
 
-use super::{Backup, BackupKind, BackupReader, BasebackupError, ContentError};
+use crate::keymap::KeyReader;
+
+use super::{Backup, BackupKind, BasebackupError, ContentError};
 
 const REPLORIGIN_CHECKPOINT: &str = "pg_logical/replorigin_checkpoint";
 const REPLORIGIN_MAGIC: u32 = 0x1257_DADE;
@@ -18,7 +20,7 @@ const SLOT_RESTART_LSN_AT: usize = 96;
 const COMMIT_TS_PER_PAGE: u32 = BLCKSZ as u32 / 10;
 const PAGES_PER_SLRU_SEGMENT: u32 = 32;
 
-impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
+impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     /// Auxiliary files, and from where the WAL is needed by the slots among them.
     pub(super) async fn add_aux_files(&mut self) -> Result<(), BasebackupError> {
         let mut restart_lsn: Option<Lsn> = None;

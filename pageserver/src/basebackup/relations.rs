@@ -13,8 +13,9 @@ use postgres_ffi::{
 use tokio::io::AsyncWrite;
 
 use super::compute_files::version_file;
-use super::source::BATCH_KEYS;
-use super::{Backup, BackupKind, BackupReader, BasebackupError, ContentError};
+use crate::keymap::KeyReader;
+
+use super::{BATCH_KEYS, Backup, BackupKind, BasebackupError, ContentError};
 
 /// The file of a relation fork, below the data directory.
 fn relation_path(rel: RelTag) -> String {
@@ -25,7 +26,7 @@ fn relation_path(rel: RelTag) -> String {
     format!("{directory}/{}{}", rel.relnode, rel.fork.suffix())
 }
 
-impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
+impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     pub(super) async fn add_databases(&mut self) -> Result<(), BasebackupError> {
         for ((spcnode, dbnode), has_relmap) in self.keymap.databases().await? {
             let relations = self.keymap.relations(spcnode, dbnode).await?;
@@ -130,7 +131,7 @@ impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
         while next < end {
             let batch_end = end.min(next.saturating_add(BATCH_KEYS as u32));
             let keys: Vec<Key> = (next..batch_end).map(|b| Key::rel_block(rel, b)).collect();
-            let pages = self.reader.get_batch(&keys, self.request.lsn).await?;
+            let pages = self.reader.get_all(&keys, self.request.lsn).await?;
             for (block, page) in (next..batch_end).zip(pages) {
                 let page = self.prepare_page(rel, block, page)?;
                 self.tar.append(&page).await.map_err(BasebackupError::Client)?;

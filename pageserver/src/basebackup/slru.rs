@@ -5,10 +5,11 @@ use postgres_ffi::slru::{is_valid_slru_page_length, slru_segment_file_name};
 use postgres_ffi::{BLCKSZ, SlruKind};
 use tokio::io::AsyncWrite;
 
-use super::source::BATCH_KEYS;
-use super::{Backup, BackupReader, BasebackupError, ContentError};
+use crate::keymap::KeyReader;
 
-impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
+use super::{BATCH_KEYS, Backup, BasebackupError, ContentError};
+
+impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     pub(super) async fn add_slru_segments(&mut self) -> Result<(), BasebackupError> {
         let mut blocks = 0;
         for kind in SlruKind::ALL {
@@ -32,7 +33,7 @@ impl<R: BackupReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
             (0..blocks).map(|block| Key::slru_block(kind, segment, block)).collect();
         let mut block = 0;
         for batch in keys.chunks(BATCH_KEYS) {
-            for page in self.reader.get_batch(batch, self.request.lsn).await? {
+            for page in self.reader.get_all(batch, self.request.lsn).await? {
                 let (directory, length) = (kind.directory(), page.len());
                 let valid = is_valid_slru_page_length(kind, length);
                 let page = page.get(..BLCKSZ).filter(|_| valid);

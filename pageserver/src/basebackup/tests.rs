@@ -14,13 +14,11 @@ use postgres_ffi::{ControlFile, PgMajor, WAL_SEGMENT_SIZE};
 use utils::Lsn;
 use wal_decoder::{WalStreamDecoder, record};
 
-use super::{BackupKind, BackupReader, BackupRequest, Compression, send_basebackup};
+use super::{BackupKind, BackupRequest, Compression, send_basebackup};
 use crate::ingest::WalIngest;
 use crate::ingest::import::{datadir_lsn, import_datadir};
 use crate::keymap::memory::MemoryStore;
 use crate::keymap::{DatadirModification, KeyStore};
-
-impl BackupReader for MemoryStore {}
 
 /// A timeline made from a cluster's data directory, and the cluster.
 struct Imported {

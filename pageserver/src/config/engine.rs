@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::ConfigError;
 use super::reader::Reader;
+use crate::storage_io::IoMode;
 
 /// Whether image layers are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,23 @@ impl FromStr for ReadImplementation {
     }
 }
 
+/// The text names no way to read.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown mode")]
+pub struct UnknownIoMode;
+
+impl FromStr for IoMode {
+    type Err = UnknownIoMode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "buffered" => Ok(IoMode::Buffered),
+            "direct" => Ok(IoMode::Direct),
+            _ => Err(UnknownIoMode),
+        }
+    }
+}
+
 /// The text names no implementation.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown implementation")]
@@ -76,6 +94,9 @@ pub struct EngineConfig {
     pub page_cache_blocks: usize,
     /// Layer files that are open at once (`max_file_descriptors`), default 100.
     pub max_file_descriptors: usize,
+    /// Whether layer files are read through the operating system's cache (`virtual_file_io_mode`),
+    /// default `buffered`.
+    pub io_mode: IoMode,
 }
 
 /// Sizes are counted in memory, so they fit or are not meant.
@@ -104,6 +125,9 @@ impl EngineConfig {
             max_file_descriptors: reader
                 .take_positive("max_file_descriptors")?
                 .map_or(100, as_count),
+            io_mode: reader
+                .take_parsed("virtual_file_io_mode", "'buffered' or 'direct'")?
+                .unwrap_or_default(),
         })
     }
 }

@@ -67,8 +67,8 @@ pub trait KeyReader: Sync {
     /// The value of a key, reconstructed if need be.
     fn get(&self, key: Key, lsn: Lsn) -> impl Future<Output = Result<Bytes, KeyReadError>> + Send;
 
-    /// The values of ascending keys, each of which must have one; in one pass if the engine can. For
-    /// small values: all of them are held in memory.
+    /// The values of ascending keys, each of which must have one; in one pass if the engine can. All
+    /// of them are held in memory, so of pages only a few are asked for at once.
     fn get_all(
         &self,
         keys: &[Key],

@@ -10,8 +10,8 @@ use postgres_ffi::PgMajor;
 use tokio_util::sync::CancellationToken;
 use utils::{Lsn, TenantId, TimelineId};
 
-use crate::basebackup::BackupReader;
 use crate::ingest::import::tarball::TarChunks;
+use crate::keymap::KeyReader;
 
 /// Which shard of a tenant is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct LastRecord {
 }
 
 /// A timeline that is active on this node.
-pub trait ServedTimeline: BackupReader + Send + Sync + 'static {
+pub trait ServedTimeline: KeyReader + Send + Sync + 'static {
     /// Keeps the timeline from being torn down.
     type Guard: Send;
 

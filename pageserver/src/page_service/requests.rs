@@ -234,7 +234,7 @@ async fn slru_segment<T: ServedTimeline>(
     let keys: Vec<Key> = (0..blocks).map(|block| Key::slru_block(kind, segment, block)).collect();
     let mut content = BytesMut::with_capacity(keys.len() * BLCKSZ);
     for batch in keys.chunks(BATCH_KEYS) {
-        let pages = timeline.get_batch(batch, lsn).await.map_err(KeymapError::from)?;
+        let pages = timeline.get_all(batch, lsn).await.map_err(KeymapError::from)?;
         for (key, page) in batch.iter().zip(pages) {
             let length = page.len();
             // A commit log page carries the time of its last commit behind it.

@@ -23,7 +23,6 @@ use super::{
     ImportFailure, LastRecord, LeaseError, LookupError, PageService, PageServiceConfig,
     ServedTimeline, ShardSelector, TenantSettings, TimelineDirectory, WaitError,
 };
-use crate::basebackup::BackupReader;
 use crate::ingest::import::tarball::TarChunks;
 use crate::keymap::memory::MemoryStore;
 use crate::keymap::{DatadirModification, KeyReadError, KeyReader, KeyStore, RelSizeCache};
@@ -74,8 +73,6 @@ impl KeyReader for TestTimeline {
         self.store.rel_size_cache()
     }
 }
-
-impl BackupReader for TestTimeline {}
 
 impl ServedTimeline for TestTimeline {
     type Guard = GateGuard;

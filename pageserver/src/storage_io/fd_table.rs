@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::direct::{self, DirectAlignment, IoMode};
 use super::metrics::IoOperation;
 
 /// One place for a descriptor.
@@ -31,6 +32,7 @@ struct SlotInner {
 pub struct FdTable {
     slots: Box<[Slot]>,
     hand: AtomicUsize,
+    mode: IoMode,
 }
 
 /// Where a file had its descriptor last.
@@ -47,13 +49,15 @@ pub struct VirtualFile {
     table: Arc<FdTable>,
     place: Mutex<Option<Place>>,
     length_bytes: u64,
+    /// Of direct reads; `None` if the file is read through the operating system's cache.
+    alignment: Option<DirectAlignment>,
 }
 
 impl FdTable {
-    /// Room for so many descriptors, at least one.
-    pub fn new(capacity: usize) -> FdTable {
+    /// Room for so many descriptors, at least one, of files that are read in this mode.
+    pub fn new(capacity: usize, mode: IoMode) -> FdTable {
         let slots = std::iter::repeat_with(Slot::default).take(capacity.max(1)).collect();
-        FdTable { slots, hand: AtomicUsize::new(0) }
+        FdTable { slots, hand: AtomicUsize::new(0), mode }
     }
 
     /// How many descriptors are open.
@@ -136,7 +140,7 @@ impl Slot {
 impl VirtualFile {
     /// Opens the file at `path` for reading.
     pub fn open(path: &Path, table: &Arc<FdTable>) -> io::Result<VirtualFile> {
-        let file = IoOperation::Open.time(|| File::open(path))?;
+        let (file, alignment) = IoOperation::Open.time(|| direct::open(path, table.mode))?;
         let length_bytes = IoOperation::Metadata.time(|| file.metadata())?.len();
         let place = table.put(Arc::new(file));
         Ok(VirtualFile {
@@ -144,6 +148,7 @@ impl VirtualFile {
             table: Arc::clone(table),
             place: Mutex::new(Some(place)),
             length_bytes,
+            alignment,
         })
     }
 
@@ -160,7 +165,15 @@ impl VirtualFile {
     /// Fills `buffer` from `offset`; ends with `UnexpectedEof` when the file is too short.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let file = self.file()?;
-        IoOperation::Read.time(|| file.read_exact_at(buffer, offset))
+        IoOperation::Read.time(|| match self.alignment {
+            Some(alignment) => alignment.read_exact_at(&file, buffer, offset),
+            None => file.read_exact_at(buffer, offset),
+        })
+    }
+
+    /// As it was opened first, whatever the kernel would say now.
+    fn mode(&self) -> IoMode {
+        if self.alignment.is_some() { IoMode::Direct } else { IoMode::Buffered }
     }
 
     /// The open file, opened again if it lost its descriptor.
@@ -170,7 +183,8 @@ impl VirtualFile {
         if let Some(file) = place.and_then(|place| self.table.get(place)) {
             return Ok(file);
         }
-        let file = Arc::new(IoOperation::OpenAfterReplace.time(|| File::open(&self.path))?);
+        let open = || direct::open(&self.path, self.mode());
+        let file = Arc::new(IoOperation::OpenAfterReplace.time(open)?.0);
         *place = Some(self.table.put(Arc::clone(&file)));
         Ok(file)
     }

@@ -5,17 +5,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use pageserver_api::{Key, ShardIdentity};
+use pageserver_api::ShardIdentity;
 use postgres_ffi::PgMajor;
 use tokio_util::sync::CancellationToken;
 use utils::gate::GateGuard;
 use utils::{Lsn, TenantId, TimelineId};
 
-use crate::basebackup::BackupReader;
 use crate::context::{DownloadBehavior, RequestContext};
 use crate::ingest::import::tarball::TarChunks;
-use crate::keymap::KeyReadError;
 use crate::page_service::{
     ImportFailure, LastRecord, LeaseError, LookupError, ServedTimeline,
     ShardSelector as WantedShard, TenantSettings, TimelineDirectory, WaitError,
@@ -124,12 +121,6 @@ impl TimelineDirectory for TenantManager {
 /// An error with its causes.
 fn import_failure(error: impl std::error::Error + Send + Sync + 'static) -> ImportFailure {
     ImportFailure::Import(format!("{:#}", anyhow::Error::new(error)))
-}
-
-impl BackupReader for TimelineKeys {
-    async fn get_batch(&self, keys: &[Key], lsn: Lsn) -> Result<Vec<Bytes>, KeyReadError> {
-        self.get_many(keys, lsn).await
-    }
 }
 
 impl ServedTimeline for TimelineKeys {

@@ -34,15 +34,6 @@ impl TimelineKeys {
     pub fn timeline(&self) -> &Arc<Timeline> {
         &self.timeline
     }
-
-    /// The values of ascending keys, of which each must have one, in one pass over the layers. For
-    /// pages: few at once.
-    pub async fn get_many(&self, keys: &[Key], lsn: Lsn) -> Result<Vec<Bytes>, KeyReadError> {
-        let Some(first) = keys.first().copied() else { return Ok(Vec::new()) };
-        let keyspace = KeySpace::from_keys(keys.iter().copied());
-        let read = self.timeline.get_vectored(keyspace, lsn, &self.ctx).await;
-        in_order(keys, lsn, read.map_err(|error| vectored_error(first, lsn, error))?)
-    }
 }
 
 /// The values of keys, of which each must have one.

@@ -14,7 +14,7 @@ use pageserver::keymap::SizeLedger;
 use pageserver::page_service::{PageService, PageServiceConfig};
 use pageserver::remote::RemoteResources;
 use pageserver::secondary::{self, Activity};
-use pageserver::storage_io::StorageIo;
+use pageserver::storage_io::{DirectAlignment, IoMode, StorageIo};
 use pageserver::tasks::{BackgroundLimit, ExitOnError, RuntimeKind, Runtimes, TaskKind, TaskScope};
 use pageserver::tenant::{ReceiverResources, StartupProgress, TenantManager, TenantResources};
 use pageserver::{http, layers, tasks, tenant};
@@ -94,6 +94,7 @@ impl Services {
         launch: Launch,
     ) -> anyhow::Result<Self> {
         preinitialize_metrics();
+        announce_io_mode(conf)?;
         let auth = load_keys(conf)?;
         let certificates = Certificates::load(conf)?;
         let storage = open_storage(conf)?;
@@ -342,7 +343,11 @@ fn tenant_resources(
         // Below the number of threads, so that some are left for everything else.
         background: BackgroundLimit::for_worker_threads(runtimes.worker_threads()),
         background_can_start,
-        io: StorageIo::new(conf.engine.max_file_descriptors, conf.engine.page_cache_blocks),
+        io: StorageIo::with_mode(
+            conf.engine.max_file_descriptors,
+            conf.engine.page_cache_blocks,
+            conf.engine.io_mode,
+        ),
         sizes: Arc::new(SizeLedger::open(conf.sizes_path())),
     })
 }
@@ -416,6 +421,25 @@ fn safekeeper_token() -> Option<String> {
             None
         }
     }
+}
+
+/// Says how layer files are read, and if that is not as was asked for.
+fn announce_io_mode(conf: &PageServerConf) -> anyhow::Result<()> {
+    let mode = conf.engine.io_mode;
+    info!("layer files are read in mode {mode:?}");
+    if mode == IoMode::Direct {
+        let probe = tempfile::NamedTempFile::new_in(&conf.workdir);
+        let probe = probe.with_context(|| format!("cannot make a file in {}", conf.workdir))?;
+        match DirectAlignment::of(probe.path())? {
+            Some(alignment) => info!("direct reads are aligned as the device asks: {alignment:?}"),
+            None => warn!(
+                "key 'virtual_file_io_mode': the file system of {} tells of no direct reads; its files \
+                 are read through the cache",
+                conf.workdir
+            ),
+        }
+    }
+    Ok(())
 }
 
 fn open_storage(conf: &PageServerConf) -> anyhow::Result<GenericRemoteStorage> {

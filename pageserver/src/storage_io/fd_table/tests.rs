@@ -18,7 +18,8 @@ fn first_byte(file: &VirtualFile) -> u8 {
 
 #[test]
 fn more_files_than_descriptors_can_be_read() {
-    let (directory, table) = (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(3)));
+    let (directory, table) =
+        (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(3, IoMode::Buffered)));
     let files = files(&directory, &table, 20);
     for _ in 0..3 {
         for (number, file) in files.iter().enumerate() {
@@ -30,7 +31,8 @@ fn more_files_than_descriptors_can_be_read() {
 
 #[test]
 fn a_dropped_file_gives_its_descriptor_back() {
-    let (directory, table) = (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(4)));
+    let (directory, table) =
+        (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(4, IoMode::Buffered)));
     let files = files(&directory, &table, 3);
     assert_eq!(table.open_count(), 3);
     drop(files);
@@ -39,7 +41,8 @@ fn a_dropped_file_gives_its_descriptor_back() {
 
 #[test]
 fn a_dropped_file_leaves_the_descriptor_of_its_successor_alone() {
-    let (directory, table) = (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(1)));
+    let (directory, table) =
+        (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(1, IoMode::Buffered)));
     let mut files = files(&directory, &table, 2);
     drop(files.remove(0));
     assert_eq!(table.open_count(), 1);
@@ -48,7 +51,8 @@ fn a_dropped_file_leaves_the_descriptor_of_its_successor_alone() {
 
 #[test]
 fn many_threads_read_through_few_descriptors() {
-    let (directory, table) = (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(2)));
+    let (directory, table) =
+        (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(2, IoMode::Buffered)));
     let files = files(&directory, &table, 8);
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -66,7 +70,8 @@ fn many_threads_read_through_few_descriptors() {
 
 #[test]
 fn a_file_that_was_removed_meanwhile_is_an_error() {
-    let (directory, table) = (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(1)));
+    let (directory, table) =
+        (tempfile::tempdir().unwrap(), Arc::new(FdTable::new(1, IoMode::Buffered)));
     let files = files(&directory, &table, 2);
     std::fs::remove_file(files[0].path()).unwrap();
     let error = files[0].read_exact_at(&mut [0; 1], 0).unwrap_err();
