@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= 2
 
-.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-slow test-redo simulate lint bench bench-redo docs fuzz clean
+.PHONY: help quickstart quickstart-down setup build build-test test test-rust test-python test-slow test-redo test-azure simulate lint bench bench-redo docs fuzz clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
@@ -44,6 +44,9 @@ test-slow: ## The pytest cases that take minutes (LEDGER_SECONDS=600), all other
 
 test-redo: ## Redo against PostgreSQL's own regression SQL, every record compared (an hour)
 	@scripts/test_redo.sh
+
+test-azure: ## The suite of remote storage against Azurite, a server for Azure's protocol
+	@scripts/test_azure.sh
 
 simulate: ## Simulate the consensus: SIM_SCHEDULES (200000) schedules, a hundredth of them on the real storage code; explore small systems whole
 	SIM_SCHEDULES=$${SIM_SCHEDULES:-200000} cargo test --release --locked -p wal_quorum simulation

@@ -35,6 +35,7 @@ const PASSED_THROUGH: [&str; 6] = [
     "HOME",
     "AZURE_STORAGE_ACCOUNT",
     "AZURE_STORAGE_ACCESS_KEY",
+    "GOOGLE_APPLICATION_CREDENTIALS",
 ];
 /// And those that begin so: whatever a store's credentials need comes from `AWS_*`.
 const PASSED_THROUGH_PREFIXES: [&str; 2] = ["NEON_PAGESERVER_", "AWS_"];

@@ -83,8 +83,9 @@ def test_layers_are_evicted_and_downloaded_one_by_one(neon_env_builder: NeonEnvB
 def test_everything_evicted_is_served_again_and_all_layers_can_be_downloaded(
     neon_env_builder: NeonEnvBuilder, s3_store: S3Store
 ) -> None:
-    # From a bucket: what comes back has travelled.
+    # From a bucket: what comes back has travelled. And it is read past the page cache.
     neon_env_builder.store = s3_store
+    neon_env_builder.pageserver_config["virtual_file_io_mode"] = "direct"
     env, digests = loaded_env(neon_env_builder)
     http = env.pageserver.http()
     tenant, timeline = env.initial_tenant, env.initial_timeline

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{
     ByteStream, Download, ListMode, Listing, RemoteStorage, StorageMetadata, UploadBody,
 };
+use crate::cloud::CloudStore;
 use crate::config::{RemoteStorageConfig, RemoteStorageKind};
 use crate::metrics::{self, RequestKind};
 use crate::s3::S3Bucket;
@@ -36,6 +37,8 @@ impl GenericRemoteStorage {
                 Arc::new(LocalFs::new(local_path.clone())?)
             }
             RemoteStorageKind::S3(s3) => Arc::new(S3Bucket::new(s3, config.timeout)),
+            RemoteStorageKind::Azure(azure) => Arc::new(CloudStore::azure(azure)?),
+            RemoteStorageKind::Gcs(gcs) => Arc::new(CloudStore::gcs(gcs)?),
         };
         Ok(Self::new(backend, config.timeout))
     }

@@ -7,19 +7,23 @@
 //! [`RemoteStorageError::is_permanent`].
 
 mod backend;
+mod cloud;
 pub mod config;
 mod error;
 mod generic;
 mod local_fs;
 mod metrics;
 mod path;
+mod prefix;
 mod s3;
+mod sized_body;
 mod unreliable;
 
 pub use backend::{
     ByteStream, Download, ListMode, Listing, RemoteStorage, StorageMetadata, UploadBody,
 };
-pub use config::{RemoteStorageConfig, RemoteStorageKind, S3Config};
+pub use cloud::CloudStore;
+pub use config::{AzureConfig, GcsConfig, RemoteStorageConfig, RemoteStorageKind, S3Config};
 pub use error::RemoteStorageError;
 pub use generic::GenericRemoteStorage;
 pub use local_fs::LocalFs;

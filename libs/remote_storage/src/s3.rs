@@ -4,7 +4,6 @@
 //! no checksums but those the protocol demands. The SDK's own retries and timeouts are off;
 //! callers and [`GenericRemoteStorage`](crate::GenericRemoteStorage) have theirs.
 
-use std::io;
 use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::time::{Duration, SystemTime};
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Download, ListMode, Listing, RemoteStorage, StorageMetadata, UploadBody};
 use crate::config::S3Config;
+use crate::prefix::KeyPrefix;
 use crate::{RemotePath, RemoteStorageError};
 
 mod body;
@@ -39,8 +39,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct S3Bucket {
     pub(crate) client: Client,
     bucket: String,
-    /// Without slashes at its ends; empty if everything is at the top.
-    prefix: String,
+    prefix: KeyPrefix,
     page_keys: Option<i32>,
     storage_class: Option<StorageClass>,
     concurrency_limit: usize,
@@ -62,49 +61,16 @@ impl S3Bucket {
         timeout: Duration,
         credentials: SharedCredentialsProvider,
     ) -> S3Bucket {
-        let prefix = config.prefix_in_bucket.as_deref().unwrap_or("");
         S3Bucket {
             client: client(config, credentials),
             bucket: config.bucket_name.clone(),
-            prefix: prefix.trim_matches('/').to_owned(),
+            prefix: KeyPrefix::new(config.prefix_in_bucket.as_deref()),
             page_keys: config.max_keys_per_list_response,
             storage_class: config.upload_storage_class.as_deref().map(StorageClass::from),
             concurrency_limit: config.concurrency_limit.get(),
             timeout,
             endpoint: config.endpoint.clone(),
         }
-    }
-
-    /// The key of an object in the bucket.
-    fn key(&self, path: &RemotePath) -> Result<String, RemoteStorageError> {
-        match path.as_str() {
-            "" => Err(RemoteStorageError::BadInput("an object needs a name".to_owned())),
-            name if name.ends_with('/') => {
-                Err(RemoteStorageError::BadInput(format!("object name {name} ends in a slash")))
-            }
-            name => Ok(self.full_key(name)),
-        }
-    }
-
-    fn full_key(&self, name: &str) -> String {
-        match self.prefix.as_str() {
-            "" => name.to_owned(),
-            prefix => format!("{prefix}/{name}"),
-        }
-    }
-
-    /// What callers know a key of the bucket as.
-    fn path(&self, key: &str) -> Result<RemotePath, RemoteStorageError> {
-        let relative = match self.prefix.as_str() {
-            "" => Some(key),
-            prefix => key.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/')),
-        };
-        let path = relative.and_then(|relative| RemotePath::new(relative).ok());
-        path.ok_or_else(|| RemoteStorageError::Io {
-            action: "understand the listed key",
-            path: key.to_owned(),
-            source: io::Error::new(io::ErrorKind::InvalidData, "it is not one that this writes"),
-        })
     }
 }
 
@@ -195,10 +161,7 @@ impl RemoteStorage for S3Bucket {
 
     fn describe(&self) -> String {
         let at = self.endpoint.as_deref().map(|url| format!(" at {url}")).unwrap_or_default();
-        match self.prefix.as_str() {
-            "" => format!("bucket {}{at}", self.bucket),
-            prefix => format!("bucket {}/{prefix}{at}", self.bucket),
-        }
+        format!("bucket {}{}{at}", self.bucket, self.prefix)
     }
 }
 

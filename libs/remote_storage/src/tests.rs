@@ -23,6 +23,23 @@ macro_rules! on_every_store {
                 }
             )*
         }
+        mod cloud {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test(super::stores::cloud().await).await;
+                }
+            )*
+        }
+        mod azure {
+            $(
+                #[tokio::test]
+                #[ignore = "needs a server for Azure's protocol; make test-azure starts one"]
+                async fn $test() {
+                    super::$test(super::stores::azure().await).await;
+                }
+            )*
+        }
         mod s3 {
             $(
                 #[tokio::test]

@@ -39,11 +39,33 @@ fn a_bucket_is_described_whole() {
 }
 
 #[test]
+fn containers_and_buckets_of_other_clouds_are_described_whole() {
+    for text in [
+        "container_name = 'c'\ncontainer_region = 'westeurope'\nstorage_account = 'a'\n\
+         prefix_in_container = 'p'\nendpoint = 'http://127.0.0.1:10000/a'\nconcurrency_limit = 3\n",
+        "container_name = 'c'\ncontainer_region = 'westeurope'\ntimeout = '5s'\n",
+        "gcs_bucket_name = 'g'\nprefix_in_bucket = 'p'\nconcurrency_limit = 3\n",
+    ] {
+        let config: RemoteStorageConfig = toml::from_str(text).unwrap();
+        let is_cloud =
+            matches!(config.kind, RemoteStorageKind::Azure(_) | RemoteStorageKind::Gcs(_));
+        assert!(is_cloud, "{config:?}");
+        let again = toml::to_string(&config).unwrap();
+        let table = |text: &str| text.parse::<toml::Table>().unwrap();
+        assert_eq!(table(&again), table(text));
+    }
+}
+
+#[test]
 fn a_bucket_needs_its_name_and_region() {
     for (text, named) in [
         ("bucket_name = 'b'", "lacks bucket_region"),
         ("bucket_region = 'r'", "lacks bucket_name"),
         ("local_path = 'a'\nbucket_name = 'b'", "local_path and also bucket_name"),
+        ("local_path = 'a'\nendpoint = 'http://b'", "local_path and also endpoint"),
+        ("container_name = 'c'\ncontainer_region = ''", "lacks container_region"),
+        ("gcs_bucket_name = 'g'\nbucket_region = 'r'", "bucket_region and also gcs_bucket_name"),
+        ("gcs_bucket_name = 'g'\nendpoint = 'http://b'", "gcs_bucket_name and also endpoint"),
         (
             "bucket_name = 'b'\nbucket_region = 'r'\nmax_keys_per_list_response = 0",
             "from 1 to 1000",

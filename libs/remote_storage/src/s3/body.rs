@@ -12,9 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::RemoteStorageError;
 use crate::backend::{ByteStream, UploadBody};
-
-/// Bytes read from a file at once.
-const CHUNK_BYTES: usize = 256 * 1024;
+use crate::sized_body::{CHUNK_BYTES, check_file, wrong_length};
 
 /// The body of an upload, which has exactly the announced length or fails.
 pub(super) async fn upload(body: UploadBody, path: &str) -> Result<SdkStream, RemoteStorageError> {
@@ -23,10 +21,7 @@ pub(super) async fn upload(body: UploadBody, path: &str) -> Result<SdkStream, Re
     match body {
         UploadBody::Bytes(bytes) => Ok(SdkStream::from(bytes)),
         UploadBody::File { path: file, size_bytes } => {
-            let found = tokio::fs::metadata(&file).await.map_err(failed)?.len();
-            if found != size_bytes {
-                return Err(failed(wrong_length(size_bytes, found)));
-            }
+            check_file(&file, size_bytes).await.map_err(failed)?;
             SdkStream::read_from()
                 .path(&file)
                 .length(Length::Exact(size_bytes))
@@ -49,13 +44,6 @@ pub(super) fn download(body: SdkStream) -> ByteStream {
         Some((chunk.map_err(io::Error::other), body))
     };
     stream::unfold(body, next).boxed()
-}
-
-fn wrong_length(expected: u64, found: u64) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the content has different size than announced: {found} instead of {expected}"),
-    )
 }
 
 /// A stream as a request body. The mutex is never contended: it makes the stream `Sync`, which

@@ -19,7 +19,8 @@ impl S3Bucket {
         paths: &[RemotePath],
     ) -> Result<(), RemoteStorageError> {
         for batch in paths.chunks(BATCH_OBJECTS) {
-            let keys: Result<Vec<String>, _> = batch.iter().map(|path| self.key(path)).collect();
+            let keys: Result<Vec<String>, _> =
+                batch.iter().map(|path| self.prefix.key(path)).collect();
             self.delete_keys(keys?).await?;
         }
         Ok(())

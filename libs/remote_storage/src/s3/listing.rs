@@ -23,16 +23,16 @@ impl S3Bucket {
                 .client
                 .list_objects_v2()
                 .bucket(&self.bucket)
-                .prefix(self.list_prefix(shown))
+                .prefix(self.prefix.full(shown))
                 .set_delimiter((mode == ListMode::WithDelimiter).then(|| "/".to_owned()))
                 .set_max_keys(self.page_size(wanted - keys.len()))
                 .set_continuation_token(continuation);
             let page = request.send().await.map_err(|error| errors::map("list", shown, error))?;
             for key in page.contents().iter().filter_map(|object| object.key()) {
-                keys.insert(self.path(key)?);
+                keys.insert(self.prefix.path(key)?);
             }
             for common in page.common_prefixes().iter().filter_map(|common| common.prefix()) {
-                prefixes.insert(self.path(common.trim_end_matches('/'))?);
+                prefixes.insert(self.prefix.path(common.trim_end_matches('/'))?);
             }
             continuation = page.next_continuation_token;
             if keys.len() >= wanted || !page.is_truncated.unwrap_or(false) {
@@ -47,12 +47,6 @@ impl S3Bucket {
             prefixes: prefixes.into_iter().collect(),
             keys: keys.into_iter().take(wanted).collect(),
         })
-    }
-
-    /// What keys of the bucket begin with. With an empty prefix that is the configured one and a
-    /// slash, so that no neighbour whose name merely begins alike is listed.
-    pub(super) fn list_prefix(&self, prefix: &str) -> String {
-        self.full_key(prefix)
     }
 
     fn page_size(&self, missing: usize) -> Option<i32> {

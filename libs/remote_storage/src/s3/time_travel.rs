@@ -45,7 +45,7 @@ impl S3Bucket {
         let histories = self.histories(shown, cancel).await?;
         tracing::info!("time travel below {shown}: {} objects have a history", histories.len());
         for (key, changes) in histories {
-            let path = self.path(&key)?;
+            let path = self.prefix.path(&key)?;
             match step(changes, timestamp, done_if_after) {
                 Step::Nothing => tracing::debug!("time travel leaves {path}"),
                 Step::Restore(version) => {
@@ -76,7 +76,7 @@ impl S3Bucket {
                 .client
                 .list_object_versions()
                 .bucket(&self.bucket)
-                .prefix(self.list_prefix(prefix))
+                .prefix(self.prefix.full(prefix))
                 .set_max_keys(self.page_keys)
                 .set_key_marker(key_marker)
                 .set_version_id_marker(version_marker);

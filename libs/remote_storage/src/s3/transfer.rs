@@ -16,7 +16,7 @@ impl S3Bucket {
         to: &RemotePath,
         metadata: Option<StorageMetadata>,
     ) -> Result<(), RemoteStorageError> {
-        let key = self.key(to)?;
+        let key = self.prefix.key(to)?;
         let size_bytes = i64::try_from(content.size_bytes())
             .map_err(|_| RemoteStorageError::BadInput(format!("{to} is too large")))?;
         let request = self
@@ -42,7 +42,7 @@ impl S3Bucket {
             .client
             .get_object()
             .bucket(&self.bucket)
-            .key(self.key(from)?)
+            .key(self.prefix.key(from)?)
             .set_range(range_header(from, start, end)?);
         let answer =
             request.send().await.map_err(|error| errors::map("download", from.as_str(), error))?;
@@ -63,7 +63,7 @@ impl S3Bucket {
         from: &RemotePath,
         to: &RemotePath,
     ) -> Result<(), RemoteStorageError> {
-        self.copy_source(&self.key(from)?, None, &self.key(to)?, from).await
+        self.copy_source(&self.prefix.key(from)?, None, &self.prefix.key(to)?, from).await
     }
 
     /// Copies an object, or one version of it, with what is stored beside it.
