@@ -17,6 +17,7 @@ use safekeeper::config::Options;
 use safekeeper::control_store::FileControlStore;
 use safekeeper::durability::Durability;
 use safekeeper::node::Node;
+use safekeeper::runtimes::Roles;
 use safekeeper::timelines::{NewTimeline, Timelines};
 use safekeeper::wal_storage::{FileWalStorage, SEGMENT_SIZE, SegmentDir};
 use utils::{Lsn, NodeId, TenantId, TenantTimelineId, TimelineId};
@@ -137,7 +138,8 @@ fn memory(dir: &Utf8Path, count: usize, state: EvictionState) -> anyhow::Result<
     }
     let options = Options::parse_from(["safekeeper", "--no-sync"]);
     let config = options.into_config(NodeId(1), dir.to_owned())?;
-    let timelines = Timelines::new(Node::new(config, None, reqwest::Client::new(), None));
+    let roles = Roles::all_on(&tokio::runtime::Handle::current());
+    let timelines = Timelines::new(Node::new(config, None, reqwest::Client::new(), None, roles));
     let before = resident_bytes()?;
     timelines.load_all()?;
     // Managers look at their timelines once, then wait.

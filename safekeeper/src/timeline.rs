@@ -283,6 +283,23 @@ impl Timeline {
         WalReader::new(source.map_err(failed)?, start).map_err(failed)
     }
 
+    /// Tells everything that runs on the timeline to end. Returns whether this is the first that
+    /// it hears of it.
+    pub fn begin_shutdown(&self) -> bool {
+        let was_usable = self.check_usable().is_ok();
+        self.cancel.cancel();
+        was_usable
+    }
+
+    /// Persists the values that run ahead of the control file of a timeline that was just told to
+    /// end. Returns whether there were any.
+    pub async fn save_for_shutdown(&self) -> Result<bool, TimelineError> {
+        let mut state = self.write().await;
+        let ahead = state.control().is_dirty();
+        blocking::run(|| state.change(|_| {}))?;
+        Ok(ahead)
+    }
+
     /// Ends everything that runs on the timeline and waits until it has.
     pub async fn shutdown(&self) {
         self.cancel.cancel();

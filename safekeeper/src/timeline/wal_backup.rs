@@ -44,8 +44,9 @@ impl WalBackup {
         let Some(archive) = timeline.archive().cloned() else { return };
         tracing::info!("elected for backup");
         let cancel = timeline.cancellation().child_token();
+        let runtime = timeline.node().roles.wal_backup.clone();
         let task = BackupTask { archive, timeline, cancel: cancel.clone() };
-        self.task = Some((Task::spawn("WAL backup", task.run()), cancel));
+        self.task = Some((Task::spawn(&runtime, "WAL backup", task.run()), cancel));
     }
 
     /// Stops archiving and waits until it has.
