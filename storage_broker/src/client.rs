@@ -40,7 +40,7 @@ pub enum ConnectError {
         endpoint: Uri,
         /// The reason.
         #[source]
-        source: TlsError,
+        source: Box<TlsError>,
     },
 }
 
@@ -77,7 +77,8 @@ pub fn connect(
 
 /// Whom to trust. Fails now rather than with every connection.
 fn trust(endpoint: &Uri, ca_file: Option<&Utf8Path>) -> Result<ClientTls, ConnectError> {
-    let failed = |source| ConnectError::Tls { endpoint: endpoint.clone(), source };
+    let failed =
+        |source| ConnectError::Tls { endpoint: endpoint.clone(), source: Box::new(source) };
     let tls = ClientTls { mode: SslMode::VerifyFull, root_cert: ca_file.map(Utf8Path::to_owned) };
     tls.config().map_err(failed)?;
     ClientTls::server_name(encrypted::host(endpoint)).map_err(failed)?;
