@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::unistd::{Gid, Uid, User};
@@ -43,12 +44,14 @@ pub enum PgdataError {
 }
 
 /// An account other than root that runs PostgreSQL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// User id.
     pub uid: Uid,
     /// Primary group id.
     pub gid: Gid,
+    /// Home directory, where libpq looks for client certificates.
+    pub home: PathBuf,
 }
 
 /// A data directory and who owns it.
@@ -88,8 +91,8 @@ impl Pgdata {
     }
 
     /// Who must run PostgreSQL, if not the current user.
-    pub fn account(&self) -> Option<Account> {
-        self.account
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
     }
 
     /// Writes one file, mode 0600.
@@ -122,7 +125,7 @@ impl Pgdata {
     /// Checks that the account that runs PostgreSQL can reach the directory at all.
     fn check_reachable(&self) -> Result<(), PgdataError> {
         use std::os::unix::fs::MetadataExt;
-        let Some(Account { uid, gid }) = self.account else { return Ok(()) };
+        let Some(Account { uid, gid, .. }) = &self.account else { return Ok(()) };
         let absolute = self.path.canonicalize_utf8().map_err(failed("resolve", &self.path))?;
         for ancestor in absolute.ancestors().skip(1) {
             let metadata = ancestor.metadata().map_err(failed("look at", ancestor))?;
@@ -134,7 +137,7 @@ impl Pgdata {
                 0o001
             };
             if metadata.mode() & execute_bit == 0 {
-                return Err(PgdataError::Unreachable { path: ancestor.to_owned(), uid });
+                return Err(PgdataError::Unreachable { path: ancestor.to_owned(), uid: *uid });
             }
         }
         Ok(())
@@ -160,7 +163,7 @@ impl Pgdata {
     }
 
     fn hand_over(&self, path: &Utf8Path) -> Result<(), PgdataError> {
-        let Some(Account { uid, gid }) = self.account else { return Ok(()) };
+        let Some(Account { uid, gid, .. }) = &self.account else { return Ok(()) };
         std::os::unix::fs::lchown(path, Some(uid.as_raw()), Some(gid.as_raw()))
             .map_err(failed("change the owner of", path))
     }
@@ -180,7 +183,7 @@ fn account_for_postgres(name: &str) -> Result<Option<Account>, PgdataError> {
     }
     let user = User::from_name(name).ok().flatten();
     let user = user.ok_or_else(|| PgdataError::NoAccount { name: name.to_owned() })?;
-    Ok(Some(Account { uid: user.uid, gid: user.gid }))
+    Ok(Some(Account { uid: user.uid, gid: user.gid, home: user.dir }))
 }
 
 #[cfg(test)]

@@ -100,6 +100,8 @@ impl PostgresProgram {
         command.env_remove(crate::cli::TOKEN_VARIABLE).env_remove("PGDATA");
         if let Some(account) = pgdata.account() {
             command.uid(account.uid.as_raw()).gid(account.gid.as_raw());
+            // Our own is closed to it, and a WAL receiver that encrypts looks in there.
+            command.env("HOME", &account.home);
         }
         // Signals of a terminal are for compute_ctl, which stops the server in order.
         command.process_group(0).kill_on_drop(true);

@@ -239,16 +239,27 @@ pub fn safekeeper_options(ttid: TenantTimelineId) -> Vec<String> {
     ]
 }
 
-/// The `host:port` pairs of a libpq keyword/value string whose values have no blanks.
+/// The addresses in a libpq keyword/value string whose values have no blanks, with what it says
+/// of encryption.
 fn hosts_of_conninfo(conninfo: &str) -> Vec<String> {
-    let value = |key: &str| {
-        let word = conninfo.split_whitespace().find_map(|word| word.strip_prefix(key));
-        word.map(|list| list.split(',').collect::<Vec<_>>()).unwrap_or_default()
-    };
+    let words = |key: &str| conninfo.split_whitespace().find_map(|word| word.strip_prefix(key));
+    let value =
+        |key: &str| words(key).map(|list| list.split(',').collect::<Vec<_>>()).unwrap_or_default();
     let (hosts, ports) = (value("host="), value("port="));
+    let encryption: Vec<String> = ["sslmode=", "sslrootcert="]
+        .into_iter()
+        .filter_map(|key| Some(format!("{key}{}", words(key)?)))
+        .collect();
     let port_of = |index: usize| ports.get(index).or(ports.last()).copied().unwrap_or("5432");
     let pairs = hosts.iter().enumerate();
-    pairs.map(|(index, host)| format!("{host}:{}", port_of(index))).collect()
+    let addresses = pairs.map(|(index, host)| format!("{host}:{}", port_of(index)));
+    match encryption.is_empty() {
+        true => addresses.collect(),
+        false => {
+            let parameters = encryption.join("&");
+            addresses.map(|address| format!("postgresql://{address}?{parameters}")).collect()
+        }
+    }
 }
 
 #[cfg(test)]

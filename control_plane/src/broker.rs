@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use crate::config::LocalEnv;
-use crate::local_http;
+use crate::local_http::{self, ClientError};
 use crate::ports::{self, PortTaken, WantedPort};
 use crate::process::{self, BackgroundProcess, InitialPidFile, ProcessError, Readiness, StopMode};
 
@@ -22,8 +22,8 @@ pub enum StartError {
     #[error(transparent)]
     Auth(#[from] utils::auth::AuthError),
     /// No HTTP client could be made.
-    #[error("could not set up an HTTP client: {0}")]
-    Http(#[from] reqwest::Error),
+    #[error(transparent)]
+    Http(#[from] ClientError),
 }
 
 const NAME: &str = "storage_broker";
@@ -50,12 +50,24 @@ pub async fn start(env: &LocalEnv, timeout: Duration) -> Result<(), StartError> 
         name: NAME.to_owned(),
         datadir: env.repo_dir.clone(),
         program: env.binary(NAME),
-        args: vec![format!("--listen-addr={listen_addr}")],
+        args: arguments(env),
         env: Vec::new(),
         pid_file: InitialPidFile::Create(pid_file(env)),
     };
-    let status_url = format!("{}/status", env.config.broker.client_url());
-    start_daemon(&process, ports(env), &status_url, timeout).await
+    let status_url = format!("{}/status", env.config.broker_url());
+    start_daemon(env, &process, ports(env), &status_url, timeout).await
+}
+
+fn arguments(env: &LocalEnv) -> Vec<String> {
+    let listen_addr = env.config.broker.listen_addr;
+    match env.certificates() {
+        None => vec![format!("--listen-addr={listen_addr}")],
+        Some(files) => vec![
+            format!("--listen-https-addr={listen_addr}"),
+            format!("--ssl-cert-file={}", files.cert_file),
+            format!("--ssl-key-file={}", files.key_file),
+        ],
+    }
 }
 
 /// Stops it; it has nothing to lose, so always at once.
@@ -65,12 +77,13 @@ pub async fn stop(env: &LocalEnv) -> Result<(), ProcessError> {
 
 /// Starts a daemon unless it runs, after a look at its ports.
 pub(crate) async fn start_daemon(
+    env: &LocalEnv,
     process: &BackgroundProcess,
     ports: Vec<WantedPort>,
     status_url: &str,
     timeout: Duration,
 ) -> Result<(), StartError> {
-    let http = local_http::client()?;
+    let http = local_http::client_trusting(env.certificates().as_ref())?;
     if !process.is_running()? {
         for wanted in ports {
             ports::check(wanted)?;

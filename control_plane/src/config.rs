@@ -87,6 +87,9 @@ pub struct RepoConfig {
     /// Whom the storage controller tells about moved tenants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control_plane_compute_hook_api: Option<String>,
+    /// Whether everything is encrypted, with certificates that `init` has made.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub generate_local_ssl_certs: bool,
     /// The storage broker.
     pub broker: BrokerConf,
     /// The storage controller.
@@ -106,6 +109,7 @@ impl Default for RepoConfig {
             private_key_path: "auth_private_key.pem".into(),
             control_plane_api: None,
             control_plane_compute_hook_api: None,
+            generate_local_ssl_certs: false,
             broker: BrokerConf::default(),
             storage_controller: StorageControllerConf::default(),
             safekeepers: Vec::new(),
@@ -125,13 +129,6 @@ pub struct BrokerConf {
 impl Default for BrokerConf {
     fn default() -> Self {
         BrokerConf { listen_addr: std::net::SocketAddr::from(([0, 0, 0, 0], 0)) }
-    }
-}
-
-impl BrokerConf {
-    /// What clients connect to.
-    pub fn client_url(&self) -> String {
-        format!("http://{}", self.listen_addr)
     }
 }
 
@@ -166,6 +163,9 @@ pub struct SafekeeperConf {
     pub pg_tenant_only_port: Option<u16>,
     /// Port of the HTTP service.
     pub http_port: u16,
+    /// Port of the same over TLS, in a cluster that encrypts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https_port: Option<u16>,
     /// Whether WAL is flushed to disk.
     pub sync: bool,
     /// Remote storage, as an inline TOML table.
@@ -188,6 +188,7 @@ impl Default for SafekeeperConf {
             pg_port: 0,
             pg_tenant_only_port: None,
             http_port: 0,
+            https_port: None,
             sync: true,
             remote_storage: None,
             backup_threads: None,
@@ -321,6 +322,12 @@ pub struct BranchMappingError {
 }
 
 impl RepoConfig {
+    /// What clients of the broker connect to.
+    pub fn broker_url(&self) -> String {
+        let scheme = if self.generate_local_ssl_certs { "https" } else { "http" };
+        format!("{scheme}://{}", self.broker.listen_addr)
+    }
+
     fn parse(text: &str, path: &Utf8Path) -> Result<RepoConfig, ConfigError> {
         let invalid = |reason: String| ConfigError::Invalid { path: path.to_owned(), reason };
         let table: toml::Table =

@@ -283,7 +283,7 @@ impl Endpoint {
         })?;
         self.write("endpoint.json", &json)?;
         let connections = PrimaryConnection::of_safekeepers(&env.config.safekeepers);
-        let settings = postgres_conf::settings(&self.conf, &connections);
+        let settings = postgres_conf::settings(&self.conf, &connections, &env.client_tls());
         self.write("postgresql.conf", postgres_conf::render(&settings).as_bytes())
     }
 

@@ -7,10 +7,12 @@ use std::str::FromStr;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
+use tls::SslMode;
+use tls::authority::{AuthorityError, CertificateFiles};
 use utils::auth::{AuthError, Claims, Scope, encode_from_key_file, generate_key_pair};
 
 use crate::config::{AuthType, ConfigError, InitConf, PageserverConf, RepoConfig};
-use crate::distrib;
+use crate::{certificates, distrib};
 
 /// What to do when the repo directory exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +54,9 @@ pub enum InitError {
     /// Keys could not be made or tokens signed.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// Certificates could not be made.
+    #[error(transparent)]
+    Certificates(#[from] AuthorityError),
     /// Files could not be read or written, or hold nonsense.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -72,6 +77,7 @@ pub fn init(repo_dir: &Utf8Path, conf: InitConf, force: Force) -> Result<(), Ini
         default_tenant_id: Some(conf.default_tenant_id),
         control_plane_api: conf.control_plane_api,
         control_plane_compute_hook_api: conf.control_plane_compute_hook_api,
+        generate_local_ssl_certs: conf.generate_local_ssl_certs,
         broker: conf.broker,
         storage_controller: conf.storage_controller,
         safekeepers: conf.safekeepers,
@@ -82,8 +88,13 @@ pub fn init(repo_dir: &Utf8Path, conf: InitConf, force: Force) -> Result<(), Ini
     for safekeeper in &config.safekeepers {
         create_dir_all(&repo_dir.join("safekeepers").join(format!("sk{}", safekeeper.id)))?;
     }
+    let mut pageservers = Vec::new();
     for entry in &conf.pageservers {
-        init_pageserver(repo_dir, &config, entry)?;
+        pageservers.push(init_pageserver(repo_dir, &config, entry)?);
+    }
+    if config.generate_local_ssl_certs {
+        create_dir_all(&certificates::directory(repo_dir))?;
+        certificates::issue(repo_dir, &config, &pageservers)?;
     }
     create_dir_all(&repo_dir.join("local_fs_remote_storage").join("pageserver"))?;
     config.write(repo_dir)?;
@@ -132,7 +143,7 @@ fn init_pageserver(
     repo_dir: &Utf8Path,
     config: &RepoConfig,
     entry: &toml::Table,
-) -> Result<(), InitError> {
+) -> Result<PageserverConf, InitError> {
     let conf: PageserverConf = toml::Value::Table(entry.clone())
         .try_into()
         .map_err(|error: toml::de::Error| InitError::BadPageserver(error.to_string()))?;
@@ -142,7 +153,8 @@ fn init_pageserver(
     create_dir_all(&dir)?;
     let toml = pageserver_toml(repo_dir, config, &conf, entry)?;
     write_new(&dir.join("pageserver.toml"), toml.as_bytes(), 0o644)?;
-    write_new(&dir.join("metadata.json"), metadata_json(&conf).as_bytes(), 0o644)
+    write_new(&dir.join("metadata.json"), metadata_json(&conf).as_bytes(), 0o644)?;
+    Ok(conf)
 }
 
 /// Generated keys first, so that those of the entry can replace them.
@@ -154,7 +166,7 @@ fn pageserver_toml(
 ) -> Result<String, InitError> {
     let mut generated: Vec<(&str, String)> = vec![
         ("pg_distrib_dir", quoted(config.pg_distrib_dir.as_str())),
-        ("broker_endpoint", quoted(&format!("{}/", config.broker.client_url()))),
+        ("broker_endpoint", quoted(&format!("{}/", config.broker_url()))),
     ];
     if let Some(url) = &config.control_plane_api {
         generated.push(("control_plane_api", quoted(url)));
@@ -167,6 +179,14 @@ fn pageserver_toml(
     }
     let local_storage = "{ local_path = '../local_fs_remote_storage/pageserver' }";
     generated.push(("remote_storage", local_storage.to_owned()));
+    if config.generate_local_ssl_certs {
+        let files = CertificateFiles::within(&certificates::directory("..".into()));
+        generated.push(("enable_tls_page_service_api", "true".to_owned()));
+        generated.push(("ssl_cert_file", quoted(files.cert_file.as_str())));
+        generated.push(("ssl_key_file", quoted(files.key_file.as_str())));
+        generated.push(("ssl_ca_file", quoted(files.ca_file.as_str())));
+        generated.push(("walreceiver_sslmode", quoted(SslMode::VerifyFull.name())));
+    }
     if [conf.pg_auth_type, conf.http_auth_type].contains(&AuthType::NeonJWT) {
         generated.push(("auth_validation_public_key_path", quoted("../auth_public_key.pem")));
     }

@@ -7,6 +7,7 @@
 
 pub mod attachments;
 pub mod broker;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod distrib;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tls::authority::CertificateFiles;
+use tls::{ClientTls, SslMode, TlsError};
+
 use crate::process::Readiness;
 
 /// Long enough for the slowest call, the creation of a timeline with initdb.
@@ -11,11 +14,31 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client that ignores proxies from the environment: everything here is local.
 pub fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(REQUEST_TIMEOUT)
-        .build()
+    builder().build()
+}
+
+/// No HTTP client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The library refuses.
+    #[error("could not set up an HTTP client: {0}")]
+    Library(#[from] reqwest::Error),
+    /// The cluster's certificates cannot be used.
+    #[error("could not set up an HTTP client: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// The same for services that may present these certificates.
+pub fn client_trusting(
+    certificates: Option<&CertificateFiles>,
+) -> Result<reqwest::Client, ClientError> {
+    let Some(files) = certificates else { return Ok(client()?) };
+    let tls = ClientTls { mode: SslMode::VerifyFull, root_cert: Some(files.ca_file.clone()) };
+    Ok(builder().use_preconfigured_tls(tls.config()?).build()?)
+}
+
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT)
 }
 
 /// Asks a service whether it is up.

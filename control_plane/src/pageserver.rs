@@ -128,7 +128,7 @@ pub async fn start(
         datadir,
     };
     let status_url = format!("{}/v1/status", conf.http_url());
-    start_daemon(&process, ports(env, conf), &status_url, timeout).await
+    start_daemon(env, &process, ports(env, conf), &status_url, timeout).await
 }
 
 /// Stops it.

@@ -38,6 +38,7 @@ pub fn ports(env: &LocalEnv, conf: &SafekeeperConf) -> Vec<WantedPort> {
         (Some(conf.pg_port), "WAL service", "pg_port"),
         (conf.pg_tenant_only_port, "WAL service for tenants", "pg_tenant_only_port"),
         (Some(conf.http_port), "HTTP service", "http_port"),
+        (conf.https_port, "HTTPS service", "https_port"),
     ];
     let wanted = |(port, service, key): (Option<u16>, &str, &str)| {
         Some(WantedPort {
@@ -82,7 +83,7 @@ pub async fn start(
         datadir,
     };
     let status_url = format!("http://{}:{}/v1/status", conf.host(), conf.http_port);
-    start_daemon(&process, ports(env, conf), &status_url, timeout).await
+    start_daemon(env, &process, ports(env, conf), &status_url, timeout).await
 }
 
 /// Stops it.
@@ -105,7 +106,7 @@ fn arguments(env: &LocalEnv, conf: &SafekeeperConf) -> Vec<String> {
     if let Some(port) = conf.pg_tenant_only_port {
         option("--listen-pg-tenant-only", format!("{}:{port}", conf.host()));
     }
-    option("--broker-endpoint", env.config.broker.client_url());
+    option("--broker-endpoint", env.config.broker_url());
     if let Some(threads) = conf.backup_threads {
         option("--wal-backup-parallel-jobs", threads.to_string());
     }
@@ -117,6 +118,15 @@ fn arguments(env: &LocalEnv, conf: &SafekeeperConf) -> Vec<String> {
         option("--pg-auth-public-key-path", key.clone());
         option("--pg-tenant-only-auth-public-key-path", key.clone());
         option("--http-auth-public-key-path", key);
+    }
+    if let Some(files) = env.certificates() {
+        option("--ssl-cert-file", files.cert_file.into_string());
+        option("--ssl-key-file", files.key_file.into_string());
+        option("--ssl-ca-file", files.ca_file.into_string());
+        if let Some(port) = conf.https_port {
+            option("--listen-https", format!("{}:{port}", conf.host()));
+        }
+        args.push("--enable-tls-wal-service-api".to_owned());
     }
     if !conf.sync {
         args.push("--no-sync".to_owned());

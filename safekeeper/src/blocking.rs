@@ -13,10 +13,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
-
-/// Workers of the WAL service for each processor: so many syncs can be under way.
-const WORKERS_PER_PROCESSOR: usize = 4;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// A disk on which work takes longer is slow.
 const SLOW_NANOS: u64 = 10_000_000;
@@ -30,6 +27,12 @@ static OCCUPIED: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
     /// How many workers of this thread's runtime may be occupied at a time.
     static MAY_OCCUPY: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Lets this thread, a worker of the WAL service, do work in place while fewer than `limit` of its
+/// kind do.
+pub fn allow_in_place(limit: usize) {
+    MAY_OCCUPY.set(limit);
 }
 
 /// A worker that does work in place.
@@ -78,38 +81,4 @@ fn timed<T>(work: impl FnOnce() -> T) -> T {
     let lately_nanos = LATELY_NANOS.load(Ordering::Relaxed);
     LATELY_NANOS.store(lately_nanos - lately_nanos / 8 + took_nanos / 8, Ordering::Relaxed);
     outcome
-}
-
-/// The runtime of the WAL service. Dropping it ends it without waiting for its tasks.
-#[derive(Debug)]
-pub struct WalServiceRuntime(Option<Runtime>);
-
-impl WalServiceRuntime {
-    /// Starts the workers.
-    pub fn start() -> std::io::Result<Self> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let workers = processors * WORKERS_PER_PROCESSOR;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(workers)
-            .thread_name("WAL service worker")
-            .on_thread_start(move || MAY_OCCUPY.set(workers / 2))
-            .enable_all()
-            .build()?;
-        Ok(Self(Some(runtime)))
-    }
-
-    /// Where to spawn.
-    pub fn handle(&self) -> Handle {
-        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
-    }
-}
-
-impl Drop for WalServiceRuntime {
-    fn drop(&mut self) {
-        // Durability never depends on an orderly end, and a drop inside an async task may not
-        // wait.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }

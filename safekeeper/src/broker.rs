@@ -100,7 +100,11 @@ impl Drop for Supervised {
 /// configuration.
 pub fn connect(timelines: &Timelines) -> Result<BrokerClient, ConnectError> {
     let config = timelines.config();
-    storage_broker::client::connect(&config.broker_endpoint, config.broker_keepalive_interval)
+    storage_broker::client::connect(
+        &config.broker_endpoint,
+        config.broker_keepalive_interval,
+        config.tls.ca_file.as_deref(),
+    )
 }
 
 /// Keeps the three tasks running until `cancel` fires.

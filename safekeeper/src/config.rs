@@ -226,6 +226,8 @@ pub struct Config {
     pub enable_offload: bool,
     /// Delete the local segment of a timeline moved to object storage.
     pub delete_offloaded_wal: bool,
+    /// Do everything on the runtime that the service is started on.
+    pub current_thread_runtime: bool,
 }
 
 /// How connections are encrypted.
@@ -295,6 +297,7 @@ impl Options {
             peer_recovery: self.peer_recovery,
             enable_offload: self.enable_offload,
             delete_offloaded_wal: self.delete_offloaded_wal,
+            current_thread_runtime: self.current_thread_runtime,
         })
     }
 

@@ -18,6 +18,7 @@ pub mod http;
 pub mod metrics;
 pub mod node;
 pub mod node_id;
+pub mod runtimes;
 pub mod service;
 pub mod snapshot;
 pub mod timeline;

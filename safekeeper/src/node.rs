@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::archive::WalArchive;
 use crate::auth::SecretToken;
 use crate::config::Config;
+use crate::runtimes::Roles;
 use crate::timelines_set::TimelinesSet;
 
 /// Settings, the archive, and the limits that hold for the whole process.
@@ -25,18 +25,18 @@ pub struct Node {
     pub http: reqwest::Client,
     /// Presented to other safekeepers.
     pub token: Option<SecretToken>,
-    /// Where managers of timelines run, whoever creates the timeline.
-    pub background: Handle,
+    /// Where what runs, whoever starts it.
+    pub roles: Roles,
 }
 
 impl Node {
     /// A node that archives WAL in `archive`, if there is one, and reaches others through `http`.
-    /// Must run within an async runtime, which becomes the one for background work.
     pub fn new(
         config: Config,
         archive: Option<Arc<WalArchive>>,
         http: reqwest::Client,
         token: Option<SecretToken>,
+        roles: Roles,
     ) -> Arc<Self> {
         let partial_uploads = Semaphore::new(config.partial_backup_concurrency);
         Arc::new(Self {
@@ -46,7 +46,7 @@ impl Node {
             partial_uploads,
             http,
             token,
-            background: Handle::current(),
+            roles,
         })
     }
 

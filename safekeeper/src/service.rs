@@ -11,19 +11,19 @@ use std::time::Duration;
 use anyhow::Context;
 use remote_storage::{GenericRemoteStorage, RemoteStorageError};
 use tls::{ClientTls, ServerTls, SslMode};
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utils::auth::SharedJwtAuth;
 
 use crate::archive::WalArchive;
 use crate::auth::SecretToken;
-use crate::blocking::WalServiceRuntime;
 use crate::broker;
 use crate::config::Config;
 use crate::http;
 use crate::metrics::timelines::TimelineCollector;
 use crate::node::Node;
+use crate::runtimes::{Roles, Runtimes};
 use crate::timelines::Timelines;
 use crate::wal_service::WalService;
 
@@ -116,62 +116,50 @@ pub struct Service {
     timelines: Arc<Timelines>,
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     cancel: CancellationToken,
-    /// Absent with `--current-thread-runtime`.
-    wal_service: Option<WalServiceRuntime>,
+    /// Last, so that tasks are told to end before their runtimes are.
+    runtimes: Runtimes,
 }
 
 impl Service {
-    /// Loads the timelines and starts to serve. Must run within an async runtime.
+    /// Loads the timelines and starts to serve. Must run within an async runtime, on which
+    /// everything is done with `--current-thread-runtime`.
     pub fn start(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::Result<Self> {
         let archive = open_archive(&config).context("option --remote-storage")?;
         let certificates = Certificates::load(&config)?;
         let http = peer_http(&config).context("option --ssl-ca-file")?;
-        let timelines = Timelines::new(Node::new(config, archive, http, keys.own_token));
-        let broker_client = broker::connect(&timelines).context("option --broker-endpoint")?;
-        timelines.load_all().context("cannot load timelines")?;
-        let cancel = CancellationToken::new();
-        let wal_service = match Handle::current().runtime_flavor() {
-            RuntimeFlavor::CurrentThread => None,
-            _ => {
-                Some(WalServiceRuntime::start().context("cannot start the WAL service's threads")?)
-            }
+        let runtimes = match config.current_thread_runtime {
+            true => Runtimes::none(),
+            false => Runtimes::start().context("cannot start the async runtimes")?,
         };
-        let tasks = JoinSet::new();
-        let mut service = Self { timelines: timelines.clone(), tasks, cancel, wal_service };
+        let roles = runtimes.roles().clone();
+        let timelines = Timelines::new(Node::new(config, archive, http, keys.own_token, roles));
+        let broker_client = {
+            // What moves a client's requests runs where it was made.
+            let _within = runtimes.roles().broker.enter();
+            broker::connect(&timelines).context("option --broker-endpoint")?
+        };
+        timelines.load_all().context("cannot load timelines")?;
+        let (tasks, cancel) = (JoinSet::new(), CancellationToken::new());
+        let mut service = Self { timelines: timelines.clone(), tasks, cancel, runtimes };
         let tls = &certificates.wal_service;
         service.spawn_wal_service("WAL service", listeners.pg, keys.pg, tls, false);
         if let Some(listener) = listeners.pg_tenant_only {
             let keys = keys.pg_tenant_only;
             service.spawn_wal_service("tenant-only WAL service", listener, keys, tls, true);
         }
-        let http_listener = tokio::net::TcpListener::from_std(listeners.http)?;
         let router = http::router(timelines.clone(), keys.http);
-        let (encrypted_router, cancel) = (router.clone(), service.cancel.clone());
-        service.spawn("HTTP", async move {
-            Ok(http_server::serve(http_listener, router, cancel).await?)
-        });
         if let (Some(listener), Some(tls)) = (listeners.https, certificates.https.clone()) {
-            service.spawn_https(
-                tokio::net::TcpListener::from_std(listener)?,
-                tls,
-                encrypted_router,
-            );
+            service.spawn_https(listener, tls, router.clone());
         }
-        let period = timelines.config().tls.reload_period;
-        for tls in [certificates.wal_service, certificates.https].into_iter().flatten() {
-            let keeping = tls.keep_current(period, service.cancel.clone());
-            service.spawn("certificates", async move {
-                keeping.await;
-                Ok(())
-            });
-        }
-        let cancel = service.cancel.clone();
-        let exchange = broker::run(timelines.clone(), broker_client, cancel);
-        service.spawn("broker", async move {
+        service.spawn_http(listeners.http, router);
+        service.spawn_certificates(certificates);
+        let exchange = broker::run(timelines.clone(), broker_client, service.cancel.clone());
+        service.spawn("broker", |roles| &roles.broker, async move {
             exchange.await;
             Ok(())
         });
-        service.spawn("tombstone housekeeping", forget_old_tombstones(timelines));
+        let housekeeping = forget_old_tombstones(timelines);
+        service.spawn("tombstone housekeeping", |roles| &roles.background, housekeeping);
         Ok(service)
     }
 
@@ -185,33 +173,47 @@ impl Service {
     ) {
         let service = WalService::new(self.timelines.clone(), keys, tls.clone(), tenant_only);
         let cancel = self.cancel.clone();
-        let serve = async move {
+        self.spawn(name, |roles| &roles.wal_service, async move {
             // A socket belongs to the runtime that it is registered in.
             let listener = tokio::net::TcpListener::from_std(listener)?;
             Ok(service.run(listener, cancel).await?)
-        };
-        let runtime = self.wal_service.as_ref().map_or_else(Handle::current, |own| own.handle());
-        self.tasks.spawn_on(async move { (name, serve.await) }, &runtime);
+        });
     }
 
-    fn spawn_https(
-        &mut self,
-        listener: tokio::net::TcpListener,
-        tls: ServerTls,
-        router: axum::Router,
-    ) {
+    fn spawn_http(&mut self, listener: TcpListener, router: axum::Router) {
         let cancel = self.cancel.clone();
-        self.spawn("HTTPS", async move {
+        self.spawn("HTTP", |roles| &roles.http, async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            Ok(http_server::serve(listener, router, cancel).await?)
+        });
+    }
+
+    fn spawn_https(&mut self, listener: TcpListener, tls: ServerTls, router: axum::Router) {
+        let cancel = self.cancel.clone();
+        self.spawn("HTTPS", |roles| &roles.http, async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
             Ok(http_server::serve_tls(listener, &tls, router, cancel).await?)
         });
+    }
+
+    fn spawn_certificates(&mut self, certificates: Certificates) {
+        let period = self.timelines.config().tls.reload_period;
+        for tls in [certificates.wal_service, certificates.https].into_iter().flatten() {
+            let keeping = tls.keep_current(period, self.cancel.clone());
+            self.spawn("certificates", |roles| &roles.background, async move {
+                keeping.await;
+                Ok(())
+            });
+        }
     }
 
     fn spawn(
         &mut self,
         name: &'static str,
+        role: impl FnOnce(&Roles) -> &Handle,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, task.await) });
+        self.tasks.spawn_on(async move { (name, task.await) }, role(self.runtimes.roles()));
     }
 
     /// The timelines, for whoever embeds the daemon.
@@ -235,12 +237,11 @@ impl Service {
         }
     }
 
-    /// Stops serving: sockets are closed, connections end, nothing is flushed.
+    /// Stops serving: sockets are closed, connections end, and what runs ahead of control files is
+    /// saved. Takes a few seconds at most.
     pub async fn stop(mut self) {
         self.cancel.cancel();
-        for timeline in self.timelines.all() {
-            timeline.shutdown().await;
-        }
+        self.timelines.stop().await;
         self.tasks.shutdown().await;
     }
 }

@@ -42,7 +42,7 @@ use crate::blocking;
 use crate::config::Config;
 use crate::metrics;
 use crate::node::Node;
-use crate::wal_storage::{SegmentDir, WalReader, WalSource};
+use crate::wal_storage::{SegmentDir, WalReader, WalSource, segno};
 
 pub use error::TimelineError;
 pub use receivers::WalReceivers;
@@ -67,6 +67,8 @@ pub struct Timeline {
     node: Arc<Node>,
     state: RwLock<SharedState>,
     commit_lsn: watch::Sender<Lsn>,
+    /// The segment that the commit position is in.
+    commit_segno: watch::Sender<u64>,
     flushed: watch::Sender<FlushPosition>,
     /// Counts releases of the write lock.
     version: watch::Sender<u64>,
@@ -96,6 +98,7 @@ impl Timeline {
             dir,
             node,
             commit_lsn: watch::Sender::new(state.commit_lsn()),
+            commit_segno: watch::Sender::new(segno(state.commit_lsn())),
             flushed: watch::Sender::new(state.flush_position()),
             state: RwLock::new(state),
             version: watch::Sender::new(0),
@@ -183,6 +186,11 @@ impl Timeline {
         self.commit_lsn.subscribe()
     }
 
+    /// Follows the commit position from segment to segment.
+    pub fn watch_commit_segno(&self) -> watch::Receiver<u64> {
+        self.commit_segno.subscribe()
+    }
+
     /// Follows the durable end of WAL.
     pub fn watch_flush_position(&self) -> watch::Receiver<FlushPosition> {
         self.flushed.subscribe()
@@ -251,6 +259,10 @@ impl Timeline {
 
     /// A pageserver has everything below `lsn` in its object storage.
     pub async fn advance_remote_consistent_lsn(&self, lsn: Lsn) {
+        // Pageservers report with every message that they get, and seldom anything new.
+        if lsn <= self.read().await.control().memory.remote_consistent_lsn {
+            return;
+        }
         let mut state = self.write().await;
         let memory = &mut state.control_mut().memory;
         memory.remote_consistent_lsn = memory.remote_consistent_lsn.max(lsn);
@@ -281,6 +293,23 @@ impl Timeline {
         };
         let failed = |source| TimelineError::Read { ttid: self.ttid, source };
         WalReader::new(source.map_err(failed)?, start).map_err(failed)
+    }
+
+    /// Tells everything that runs on the timeline to end. Returns whether this is the first that
+    /// it hears of it.
+    pub fn begin_shutdown(&self) -> bool {
+        let was_usable = self.check_usable().is_ok();
+        self.cancel.cancel();
+        was_usable
+    }
+
+    /// Persists the values that run ahead of the control file of a timeline that was just told to
+    /// end. Returns whether there were any.
+    pub async fn save_for_shutdown(&self) -> Result<bool, TimelineError> {
+        let mut state = self.write().await;
+        let ahead = state.control().is_dirty();
+        blocking::run(|| state.change(|_| {}))?;
+        Ok(ahead)
     }
 
     /// Ends everything that runs on the timeline and waits until it has.

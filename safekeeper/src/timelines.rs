@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod load;
 pub mod pull;
+mod stop;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

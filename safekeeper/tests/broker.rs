@@ -49,7 +49,8 @@ async fn a_safekeeper_that_does_not_publish_is_still_discovered() {
     let safekeeper = TestSafekeeper::start_with(3, &endpoint, &quiet);
     let ttid = new_ttid();
     let _proposer = MiniProposer::lead_from(&safekeeper, ttid, 7, Lsn(0x100_0028)).await;
-    let mut client = storage_broker::client::connect(&endpoint, Duration::from_secs(5)).unwrap();
+    let mut client =
+        storage_broker::client::connect(&endpoint, Duration::from_secs(5), None).unwrap();
     let subscription = SubscribeByFilterRequest {
         types: vec![TypeSubscription { r#type: MessageType::SafekeeperDiscoveryResponse.into() }],
         tenant_timeline_id: Some(FilterTenantTimelineId {

@@ -90,7 +90,7 @@ async fn report(counters: Vec<Arc<AtomicU64>>) {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let num_subs = options.num_subs.max(1);
-    let shared = connect(&options.endpoint, KEEPALIVE_INTERVAL)?;
+    let shared = connect(&options.endpoint, KEEPALIVE_INTERVAL, None)?;
     let mut counters = Vec::new();
     for number in 0..num_subs {
         let received = Arc::new(AtomicU64::new(0));
@@ -98,7 +98,7 @@ async fn main() -> anyhow::Result<()> {
         tokio::spawn(subscribe(shared.clone(), number, received));
     }
     for _ in 0..options.num_pubs {
-        tokio::spawn(publish(connect(&options.endpoint, KEEPALIVE_INTERVAL)?, num_subs));
+        tokio::spawn(publish(connect(&options.endpoint, KEEPALIVE_INTERVAL, None)?, num_subs));
     }
     tokio::select! {
         () = report(counters) => {}

@@ -1,14 +1,20 @@
-//! The listener: one port for gRPC (HTTP/2) and plain HTTP.
+//! The listeners: each one port for gRPC (HTTP/2) and plain HTTP, encrypted or not.
+
+mod encrypted;
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, header};
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tls::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
@@ -36,15 +42,80 @@ pub struct ServerOptions {
 
 type GrpcService = BrokerServiceServer<Broker>;
 
-/// Serves connections until the future is dropped.
+/// The broker. Clones relay to each other's subscribers.
+#[derive(Clone)]
+pub struct Server {
+    grpc: GrpcService,
+    connections: auto::Builder<TokioExecutor>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// One that knows nobody yet.
+    pub fn new(options: ServerOptions) -> Self {
+        metrics::register();
+        let grpc = BrokerServiceServer::new(Broker::new(Registry::new(options.channel_sizes)));
+        Self { grpc, connections: connection_builder(&options) }
+    }
+
+    /// Serves connections until the future is dropped.
+    pub async fn serve(self, listener: TcpListener) {
+        accept(listener, |socket, peer| self.clone().serve_plain(socket, peer)).await;
+    }
+
+    /// The same over TLS. Clients that do not encrypt are told to.
+    pub async fn serve_tls(self, listener: TcpListener, tls: ServerTls) {
+        let acceptor = Arc::new(tls.acceptor());
+        accept(listener, |socket, peer| {
+            encrypted::serve(self.clone(), acceptor.clone(), socket, peer)
+        })
+        .await;
+    }
+
+    async fn serve_plain(self, socket: TcpStream, peer: SocketAddr) {
+        let info = connect_info(&socket, peer);
+        self.serve_connection(TokioIo::new(socket), info, peer).await;
+    }
+
+    async fn serve_connection(
+        self,
+        io: impl Read + Write + Unpin + Send + 'static,
+        info: TcpConnectInfo,
+        peer: SocketAddr,
+    ) {
+        let grpc = self.grpc;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(info.clone());
+            dispatch(grpc.clone(), request)
+        });
+        if let Err(error) = self.connections.serve_connection(io, service).await {
+            tracing::info!("connection from {peer} ended with an error: {error}");
+        }
+    }
+}
+
+/// Serves plain connections only, until the future is dropped.
 pub async fn run(listener: TcpListener, options: ServerOptions) {
-    metrics::register();
-    let grpc = BrokerServiceServer::new(Broker::new(Registry::new(options.channel_sizes)));
-    let connections = connection_builder(&options);
+    Server::new(options).serve(listener).await;
+}
+
+async fn accept<F>(listener: TcpListener, mut serve: impl FnMut(TcpStream, SocketAddr) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                tokio::spawn(serve_connection(stream, peer, connections.clone(), grpc.clone()));
+            Ok((socket, peer)) => {
+                // Messages are small and each matters by itself.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::info!("could not set TCP_NODELAY for {peer}: {error}");
+                }
+                tokio::spawn(serve(socket, peer));
             }
             Err(error) => {
                 tracing::info!("could not accept a connection: {error}");
@@ -52,6 +123,10 @@ pub async fn run(listener: TcpListener, options: ServerOptions) {
             }
         }
     }
+}
+
+fn connect_info(socket: &TcpStream, peer: SocketAddr) -> TcpConnectInfo {
+    TcpConnectInfo { local_addr: socket.local_addr().ok(), remote_addr: Some(peer) }
 }
 
 fn connection_builder(options: &ServerOptions) -> auto::Builder<TokioExecutor> {
@@ -68,34 +143,17 @@ fn connection_builder(options: &ServerOptions) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn serve_connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    connections: auto::Builder<TokioExecutor>,
-    grpc: GrpcService,
-) {
-    // Messages are small and each matters by itself.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::info!("could not set TCP_NODELAY for {peer}: {error}");
-    }
-    let info = TcpConnectInfo { local_addr: stream.local_addr().ok(), remote_addr: Some(peer) };
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(info.clone());
-        dispatch(grpc.clone(), request)
-    });
-    if let Err(error) = connections.serve_connection(TokioIo::new(stream), service).await {
-        tracing::info!("connection from {peer} ended with an error: {error}");
-    }
-}
-
 async fn dispatch(
     grpc: GrpcService,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    if content_type.is_some_and(|value| value.as_bytes() == b"application/grpc") {
-        grpc.oneshot(request).await
-    } else {
-        Ok(plain_http::respond(&request).await)
+    match is_grpc(&request) {
+        true => grpc.oneshot(request).await,
+        false => Ok(plain_http::respond(&request).await),
     }
+}
+
+fn is_grpc<B>(request: &Request<B>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes() == b"application/grpc")
 }

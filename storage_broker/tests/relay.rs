@@ -27,7 +27,7 @@ async fn start(channel_sizes: ChannelSizes) -> SocketAddr {
 }
 
 fn client(address: SocketAddr) -> BrokerClient {
-    connect(&format!("http://{address}"), Duration::from_secs(5)).unwrap()
+    connect(&format!("http://{address}"), Duration::from_secs(5), None).unwrap()
 }
 
 fn ttid(number: u8) -> TenantTimelineId {

@@ -73,3 +73,44 @@ def test_two_of_three_archive_what_they_have(neon_env_builder: NeonEnvBuilder) -
     for safekeeper in env.safekeepers:
         safekeeper.http().timeline_delete(tenant, timeline)
     assert not archived.exists() or not any(archived.iterdir())
+
+
+def test_wal_nobody_took_is_handed_over_after_an_orderly_restart_without_computes(
+    neon_env: NeonEnv,
+) -> None:
+    """What safekeepers know of the commit position must outlive them: a pageserver that lags does
+    not ask for WAL of an idle timeline, it is told."""
+    env = neon_env
+    tenant, timeline = env.initial_tenant, env.initial_timeline
+    endpoint = env.endpoint()
+    endpoint.sql("CREATE TABLE t (n int)")
+
+    def the_pageserver_has_all_that_is_saved() -> None:
+        env.pageserver.http().checkpoint_and_upload(tenant, timeline, endpoint.flush_lsn())
+        for safekeeper in env.safekeepers:
+            safekeeper.http().checkpoint(tenant, timeline)
+            saved = safekeeper.control_file(tenant, timeline)
+            assert Lsn(saved["remote_consistent_lsn"]) >= Lsn(saved["commit_lsn"])
+
+    wait_until(the_pageserver_has_all_that_is_saved, timeout_s=60)
+    env.pageserver.kill()
+    endpoint.sql("INSERT INTO t SELECT generate_series(1, 100)")
+    end = endpoint.flush_lsn()
+
+    def the_commit_is_known_everywhere() -> None:
+        for index in range(len(env.safekeepers)):
+            assert lsn_of(env, index, "commit_lsn") >= end
+
+    wait_until(the_commit_is_known_everywhere, timeout_s=60)
+    endpoint.kill()
+    for safekeeper in env.safekeepers:
+        safekeeper.stop()
+    for safekeeper in env.safekeepers:
+        assert Lsn(safekeeper.control_file(tenant, timeline)["commit_lsn"]) >= end
+        safekeeper.start()
+    env.pageserver.start()
+
+    def the_pageserver_took_it() -> None:
+        assert env.pageserver.http().last_record_lsn(tenant, timeline) >= end
+
+    wait_until(the_pageserver_took_it, timeout_s=60)

@@ -106,10 +106,8 @@ def test_a_pageserver_follows_wal_over_tls_and_serves_pages_over_it(
     end = endpoint.flush_lsn()
     wait_until_committed_everywhere(env, end)
     endpoint.stop()
-    # The safekeepers encrypt from now on, and the pageserver catches up with them. They speak of
-    # the timeline by themselves only if they remember that it has WAL which is not stored.
+    # The safekeepers encrypt from now on, and the pageserver catches up with them.
     for safekeeper in env.safekeepers:
-        safekeeper.http().checkpoint(env.initial_tenant, env.initial_timeline)
         safekeeper.stop()
         safekeeper.start(
             "--enable-tls-wal-service-api", f"--ssl-cert-file={certificates.cert_file}",
@@ -127,3 +125,50 @@ def test_a_pageserver_follows_wal_over_tls_and_serves_pages_over_it(
         assert Lsn(answer.json()["last_record_lsn"]) >= end
 
     wait_until(caught_up, timeout_s=60)
+
+
+def test_a_cluster_with_certificates_encrypts_everything(neon_env_builder: NeonEnvBuilder) -> None:
+    neon_env_builder.generate_local_ssl_certs = True
+    env = neon_env_builder.init_start()
+    endpoint = env.endpoint()
+    env.pg_bin.run("pgbench", "-i", "-s", "1", "-I", "dtgvp", "-d", endpoint.connstr())
+    env.pg_bin.run("pgbench", "-c", "2", "-t", "50", "-d", endpoint.connstr())
+    expected = endpoint.sql("SELECT count(*), sum(delta) FROM pgbench_history")
+    end = endpoint.flush_lsn()
+    wait_until_committed_everywhere(env, end)
+    # Nobody is served in plain text.
+    for safekeeper in env.safekeepers:
+        refused = psql(conninfo(env, safekeeper, "sslmode=disable"))
+        assert refused.returncode != 0 and "must connect with TLS" in refused.stderr
+    answer = requests.get(f"http://127.0.0.1:{env.broker_port}/status", timeout=10)
+    assert answer.status_code == 426 and "must connect with TLS" in answer.text
+    broker = f"https://127.0.0.1:{env.broker_port}/status"
+    assert requests.get(broker, verify=str(env.ca_file), timeout=10).status_code == 200
+    # Everybody finds each other again, encrypted: WAL that is not stored yet is announced by the
+    # safekeepers through the broker, fetched by the pageserver, and served as pages.
+    endpoint.stop()
+    env.stop()
+    env.start()
+    endpoint.start()
+    assert endpoint.sql("SELECT count(*), sum(delta) FROM pgbench_history") == expected
+    replica = env.endpoint(hot_standby=True)
+
+    def the_replica_follows() -> None:
+        assert replica.sql("SELECT count(*), sum(delta) FROM pgbench_history") == expected
+
+    wait_until(the_replica_follows, timeout_s=60)
+
+
+def test_a_safekeeper_that_does_not_encrypt_towards_the_broker_says_what_to_do(
+    neon_env_builder: NeonEnvBuilder,
+) -> None:
+    neon_env_builder.generate_local_ssl_certs = True
+    env = neon_env_builder.init_start()
+    safekeeper = env.safekeepers[0]
+    safekeeper.stop()
+    safekeeper.start(f"--broker-endpoint=http://127.0.0.1:{env.broker_port}")
+
+    def it_says_so() -> None:
+        assert safekeeper.log_contains("must connect with TLS: give an https:// endpoint")
+
+    wait_until(it_says_so, timeout_s=60)

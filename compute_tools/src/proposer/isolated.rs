@@ -14,15 +14,18 @@ use crate::proposer::{ProposerError, StreamSetup};
 pub async fn stream_on_own_thread(setup: StreamSetup) -> Result<(), ProposerError> {
     let (mut outcome_sender, outcome) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let work = async move {
+        let outcome = tokio::select! {
+            outcome = stream(setup) => outcome,
+            () = outcome_sender.closed() => return,
+        };
+        // A receiver that is gone has ended without waiting for us.
+        let _ = outcome_sender.send(outcome);
+    };
     let run = move || {
-        runtime.block_on(async {
-            let outcome = tokio::select! {
-                outcome = stream(setup) => outcome,
-                () = outcome_sender.closed() => return,
-            };
-            // A receiver that is gone has ended without waiting for us.
-            let _ = outcome_sender.send(outcome);
-        });
+        // A task, because waking what a thread is blocked on goes through the kernel even from
+        // within that thread. One that panics drops the sender, which tells.
+        let _ = runtime.block_on(runtime.spawn(work));
     };
     std::thread::Builder::new().name("walproposer".to_owned()).spawn(run)?;
     outcome.await.unwrap_or(Err(ProposerError::Aborted))

@@ -95,3 +95,20 @@ fn a_replica_finds_its_safekeepers_in_primary_conninfo() {
     let addresses: Vec<_> = endpoint.safekeepers.iter().map(|sk| sk.address()).collect();
     assert_eq!(addresses, ["localhost:5454", "localhost:5455"]);
 }
+
+#[test]
+fn a_replica_encrypts_as_its_primary_conninfo_says() {
+    let replica = spec_with(|spec| {
+        spec.mode = ComputeMode::Replica;
+        spec.safekeeper_connstrings.clear();
+        spec.cluster.postgresql_conf = Some(
+            "primary_conninfo='host=localhost,localhost port=5454,5455 application_name=replica \
+             sslmode=verify-full sslrootcert=/etc/ca.crt'\n"
+                .into(),
+        );
+    });
+    for safekeeper in replica.check(None).unwrap().safekeepers {
+        assert_eq!(safekeeper.tls.mode, postgres_client::SslMode::VerifyFull);
+        assert_eq!(safekeeper.tls.root_cert.as_deref(), Some("/etc/ca.crt".into()));
+    }
+}

@@ -78,7 +78,7 @@ pub(super) async fn run(env: &mut LocalEnv, args: ImportArgs) -> anyhow::Result<
 fn page_service(env: &LocalEnv, tenant: TenantId) -> anyhow::Result<ConnectOptions> {
     let conf = pageserver_of(env, tenant)?;
     let (host, port) = conf.pg_host_port();
-    let mut options = ConnectOptions::new(host, port);
+    let mut options = ConnectOptions { tls: env.client_tls(), ..ConnectOptions::new(host, port) };
     if conf.pg_auth_type == AuthType::NeonJWT {
         options.password = Some(tokens::scoped(env, Scope::PageServerApi)?);
     }

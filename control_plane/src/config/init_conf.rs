@@ -29,6 +29,9 @@ pub struct InitConf {
     pub neon_distrib_dir: Option<Utf8PathBuf>,
     /// The tenant of commands that name none.
     pub default_tenant_id: TenantId,
+    /// Make certificates, and encrypt everything with them.
+    #[serde(default)]
+    pub generate_local_ssl_certs: bool,
     /// The storage broker.
     pub broker: BrokerConf,
     /// The storage controller.
@@ -70,6 +73,7 @@ impl InitConf {
             pg_distrib_dir: None,
             neon_distrib_dir: None,
             default_tenant_id: TenantId::default(),
+            generate_local_ssl_certs: false,
             broker: BrokerConf { listen_addr: SocketAddr::from(([127, 0, 0, 1], BROKER_PORT)) },
             storage_controller: StorageControllerConf::default(),
             pageservers: (0..num_pageservers).map(pageserver).collect(),

@@ -37,7 +37,7 @@ fn repo() -> (tempfile::TempDir, Utf8PathBuf) {
 #[test]
 fn the_example_is_read() {
     let config = parse(EXAMPLE).unwrap();
-    assert_eq!(config.broker.client_url(), "http://127.0.0.1:50051");
+    assert_eq!(config.broker_url(), "http://127.0.0.1:50051");
     assert_eq!(config.safekeepers.len(), 1);
     let safekeeper = &config.safekeepers[0];
     assert_eq!((safekeeper.id, safekeeper.compute_port()), (NodeId(1), 5454));

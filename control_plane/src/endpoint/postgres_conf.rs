@@ -1,6 +1,8 @@
 //! The `postgresql.conf` that a new endpoint gets. Users append to it; compute_ctl takes it
 //! from the spec and adds what the storage needs.
 
+use tls::ClientTls;
+
 use super::{ComputeMode, EndpointConf};
 use crate::config::SafekeeperConf;
 
@@ -28,6 +30,7 @@ impl PrimaryConnection {
 pub(super) fn settings(
     conf: &EndpointConf,
     safekeepers: &[PrimaryConnection],
+    tls: &ClientTls,
 ) -> Vec<(&'static str, String)> {
     let port = conf.pg_port.to_string();
     let mut settings: Vec<(&str, String)> = [
@@ -57,7 +60,7 @@ pub(super) fn settings(
         }
         ComputeMode::Static(_) => {}
         ComputeMode::Replica => {
-            settings.push(("primary_conninfo", primary_conninfo(conf, safekeepers)));
+            settings.push(("primary_conninfo", primary_conninfo(conf, safekeepers, tls)));
             settings.push(("primary_slot_name", format!("repl_{}_", conf.timeline_id)));
             settings.push(("recovery_prefetch", "off".to_owned()));
         }
@@ -65,12 +68,20 @@ pub(super) fn settings(
     settings
 }
 
-fn primary_conninfo(conf: &EndpointConf, safekeepers: &[PrimaryConnection]) -> String {
+fn primary_conninfo(
+    conf: &EndpointConf,
+    safekeepers: &[PrimaryConnection],
+    tls: &ClientTls,
+) -> String {
     let hosts: Vec<&str> = safekeepers.iter().map(|sk| sk.host.as_str()).collect();
     let ports: Vec<String> = safekeepers.iter().map(|sk| sk.port.to_string()).collect();
+    let encryption = match &tls.root_cert {
+        None => String::new(),
+        Some(ca_file) => format!(" sslmode={} sslrootcert={ca_file}", tls.mode),
+    };
     format!(
         "host={} port={} options='-c timeline_id={} tenant_id={}' application_name=replica \
-         replication=true",
+         replication=true{encryption}",
         hosts.join(","),
         ports.join(","),
         conf.timeline_id,

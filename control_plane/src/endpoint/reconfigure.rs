@@ -44,7 +44,8 @@ impl Endpoint {
             serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         let fields =
             spec.as_object_mut().ok_or_else(|| invalid("it is not a JSON object".to_owned()))?;
-        fields.insert("pageserver_connstring".to_owned(), target.pageserver_connstring().into());
+        let pageservers = target.pageserver_connstring(env);
+        fields.insert("pageserver_connstring".to_owned(), pageservers.into());
         if let Some(stripe_size) = target.shard_stripe_size {
             fields.insert("shard_stripe_size".to_owned(), stripe_size.into());
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use utils::NodeId;
 
 use super::{ComputeMode, Endpoint, EndpointError};
-use crate::config::{AuthType, LocalEnv, PageserverConf};
+use crate::config::{AuthType, LocalEnv, PageserverConf, SafekeeperConf};
 use crate::tokens;
 
 /// Role and database of `--create-test-user`.
@@ -24,10 +24,10 @@ pub struct ComputeTarget {
 
 impl ComputeTarget {
     /// Where pages come from.
-    pub(super) fn pageserver_connstring(&self) -> String {
+    pub(super) fn pageserver_connstring(&self, env: &LocalEnv) -> String {
         let connstring = |conf: &PageserverConf| {
             let (host, port) = conf.pg_host_port();
-            format!("postgresql://no_user@{host}:{port}")
+            env.service_connstring("no_user", host, port)
         };
         self.pageservers.iter().map(connstring).collect::<Vec<_>>().join(",")
     }
@@ -48,7 +48,11 @@ impl ComputeTarget {
                 })
                 .collect::<Result<Vec<_>, _>>()?,
         };
-        Ok(chosen.iter().map(|sk| format!("{}:{}", sk.host(), sk.compute_port())).collect())
+        let connstring = |conf: &SafekeeperConf| match env.certificates() {
+            None => format!("{}:{}", conf.host(), conf.compute_port()),
+            Some(_) => env.service_connstring("no_user", conf.host(), conf.compute_port()),
+        };
+        Ok(chosen.into_iter().map(connstring).collect())
     }
 }
 
@@ -87,7 +91,7 @@ impl Endpoint {
             "tenant_id": conf.tenant_id,
             "timeline_id": conf.timeline_id,
             "mode": conf.mode,
-            "pageserver_connstring": target.pageserver_connstring(),
+            "pageserver_connstring": target.pageserver_connstring(env),
             "safekeeper_connstrings": safekeepers,
             "storage_auth_token": self.storage_auth_token(env)?,
             "remote_extensions": self.remote_extensions()?,

@@ -146,6 +146,26 @@ fn a_stray_entry_among_endpoints_is_an_error() {
 }
 
 #[test]
+fn the_spec_of_an_encrypting_cluster_says_whom_to_trust() {
+    let (_dir, mut env) = env();
+    env.config.generate_local_ssl_certs = true;
+    let new = new_endpoint("ep", TimelineId::generate(), free_port());
+    let endpoint = Endpoint::create(&env, new, false).unwrap();
+    let target = ComputeTarget {
+        pageservers: env.pageservers.clone(),
+        shard_stripe_size: None,
+        safekeepers: None,
+    };
+    let spec = endpoint.spec(&env, &target, true).unwrap();
+    let ca_file = env.repo_dir.join("certificates/ca.crt");
+    let trust = format!("?sslmode=verify-full&sslrootcert={ca_file}");
+    let pageserver = format!("postgresql://no_user@127.0.0.1:64000{trust}");
+    assert_eq!(spec["pageserver_connstring"], pageserver.as_str());
+    let safekeeper = format!("postgresql://no_user@127.0.0.1:5454{trust}");
+    assert_eq!(spec["safekeeper_connstrings"][0], safekeeper.as_str());
+}
+
+#[test]
 fn the_spec_says_what_to_run_and_where_the_storage_is() {
     let (_dir, env) = env();
     let new = new_endpoint("ep", TimelineId::generate(), free_port());

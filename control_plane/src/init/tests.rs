@@ -118,3 +118,37 @@ fn an_incomplete_pageserver_entry_is_refused() {
     let error = init(&path.join("repo"), broken, Force::MustNotExist).unwrap_err().to_string();
     assert!(error.contains("listen_pg_addr"), "{error}");
 }
+
+#[test]
+fn an_encrypting_repo_has_certificates_for_all_its_hosts_and_tells_everybody() {
+    let (_dir, path) = parent();
+    let repo = path.join("repo");
+    let mut conf = InitConf { generate_local_ssl_certs: true, ..InitConf::with_defaults(1) };
+    conf.safekeepers[0].listen_addr = Some("safekeeper.example".to_owned());
+    init(&repo, conf, Force::MustNotExist).unwrap();
+    let env = LocalEnv::load(&repo).unwrap();
+    let files = env.certificates().unwrap();
+    tls::ServerTls::load(&files.cert_file, &files.key_file, tls::ALPN_HTTP2).unwrap();
+    env.client_tls().config().unwrap();
+    assert!(!repo.join("certificates/ca.key").exists());
+    assert_eq!(env.config.broker_url(), "https://127.0.0.1:50051");
+    let pageserver = pageserver_table(&repo);
+    assert_eq!(pageserver["broker_endpoint"].as_str(), Some("https://127.0.0.1:50051/"));
+    assert_eq!(pageserver["enable_tls_page_service_api"].as_bool(), Some(true));
+    assert_eq!(pageserver["walreceiver_sslmode"].as_str(), Some("verify-full"));
+    for key in ["ssl_ca_file", "ssl_cert_file", "ssl_key_file"] {
+        let named = repo.join("pageserver_1").join(pageserver[key].as_str().unwrap());
+        assert!(named.exists(), "{named}");
+    }
+}
+
+#[test]
+fn a_repo_that_does_not_encrypt_has_no_certificates() {
+    let (_dir, path) = parent();
+    let repo = path.join("repo");
+    init(&repo, InitConf::with_defaults(1), Force::MustNotExist).unwrap();
+    let env = LocalEnv::load(&repo).unwrap();
+    assert_eq!(env.certificates(), None);
+    assert!(!repo.join("certificates").exists());
+    assert!(!pageserver_table(&repo).contains_key("ssl_ca_file"));
+}

@@ -47,6 +47,23 @@ fn every_setting_becomes_an_argument() {
 }
 
 #[test]
+fn a_cluster_with_certificates_starts_safekeepers_that_encrypt() {
+    let (_dir, mut env) = env();
+    env.config.generate_local_ssl_certs = true;
+    let conf = SafekeeperConf { https_port: Some(7700), ..find(&env, NodeId(1)).unwrap().clone() };
+    let arguments = arguments(&env, &conf).join(" ");
+    let ca_file = env.repo_dir.join("certificates/ca.crt");
+    for expected in [
+        "--broker-endpoint https://127.0.0.1:50051",
+        "--enable-tls-wal-service-api",
+        "--listen-https 127.0.0.1:7700",
+        &format!("--ssl-ca-file {ca_file}"),
+    ] {
+        assert!(arguments.contains(expected), "{expected} is missing in {arguments}");
+    }
+}
+
+#[test]
 fn an_unknown_id_is_named() {
     let (_dir, env) = env();
     let error = find(&env, NodeId(9)).unwrap_err();

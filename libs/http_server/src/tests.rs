@@ -211,24 +211,21 @@ async fn a_handler_outlives_its_client_and_is_told() {
     assert_eq!(told.unwrap(), Some("told"));
 }
 
-/// A certificate of its own for localhost, and the server that presents it.
-fn self_signed() -> (tempfile::TempDir, tls::ServerTls, tls::ClientTls) {
+/// A server that presents a certificate for localhost, and a client that trusts it.
+fn certified() -> (tempfile::TempDir, tls::ServerTls, tls::ClientTls) {
     let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| camino::Utf8PathBuf::from_path_buf(dir.path().join(name)).unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(path("server.crt"), made.cert.pem()).unwrap();
-    std::fs::write(path("server.key"), made.signing_key.serialize_pem()).unwrap();
-    let server =
-        tls::ServerTls::load(&path("server.crt"), &path("server.key"), tls::ALPN_HTTP1).unwrap();
-    let mode = tls::SslMode::VerifyFull;
-    let client = tls::ClientTls { mode, root_cert: Some(path("server.crt")) };
+    let path = camino::Utf8Path::from_path(dir.path()).unwrap();
+    let authority = tls::authority::Authority::new("test authority").unwrap();
+    let files = authority.issue(path, &["localhost"]).unwrap();
+    let server = tls::ServerTls::load(&files.cert_file, &files.key_file, tls::ALPN_HTTP1).unwrap();
+    let client = tls::ClientTls { mode: tls::SslMode::VerifyFull, root_cert: Some(files.ca_file) };
     (dir, server, client)
 }
 
 #[tokio::test]
 async fn requests_are_answered_over_tls_while_others_dawdle() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let (_dir, tls, client) = self_signed();
+    let (_dir, tls, client) = certified();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let cancel = CancellationToken::new();

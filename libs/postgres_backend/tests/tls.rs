@@ -3,8 +3,8 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use postgres_backend::{AuthType, BeMessage, Handler, PostgresBackend, QueryError, RowDescriptor};
 use postgres_client::{ClientTls, ConnectOptions, Error, SslMode};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tls::ServerTls;
+use tls::authority::Authority;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,8 @@ struct Server {
 impl Server {
     async fn start(encrypts: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        issue(Utf8Path::from_path(dir.path()).unwrap());
+        let authority = Authority::new("test authority").unwrap();
+        authority.issue(Utf8Path::from_path(dir.path()).unwrap(), &["localhost"]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server { dir, port: listener.local_addr().unwrap().port() };
         let files = (server.path("server.crt"), server.path("server.key"));
@@ -81,21 +82,6 @@ impl Server {
         let rows = client.simple_query("encrypted?").await?;
         Ok(rows[0].by_name("encrypted") == Some("true"))
     }
-}
-
-/// An authority, and a certificate for localhost by it.
-fn issue(dir: &Utf8Path) {
-    let authority_key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_cert = authority.self_signed(&authority_key).unwrap();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let cert = params.signed_by(&key, &issuer).unwrap();
-    std::fs::write(dir.join("ca.crt"), authority_cert.pem()).unwrap();
-    std::fs::write(dir.join("server.crt"), cert.pem()).unwrap();
-    std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
 }
 
 #[tokio::test]

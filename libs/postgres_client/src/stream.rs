@@ -13,8 +13,11 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::error::Error;
 
-/// Free space offered to each read; WAL arrives in messages of up to 128 KiB.
+/// Free space of a new buffer; WAL arrives in messages of up to 128 KiB.
 const READ_CHUNK_BYTES: usize = 32 * 1024;
+/// With less free space there is a new buffer. What was received keeps the old one alive as long as
+/// it is needed, so one for each small message would take many times its size.
+const MIN_READ_BYTES: usize = 4 * 1024;
 
 type BoxedRead = Box<dyn AsyncRead + Send + Sync + Unpin>;
 type BoxedWrite = Box<dyn AsyncWrite + Send + Sync + Unpin>;
@@ -76,7 +79,9 @@ impl MessageReader {
                 Some(message) => return Poll::Ready(Ok(message)),
                 None => {}
             }
-            self.buffer.reserve(READ_CHUNK_BYTES);
+            if self.buffer.capacity() - self.buffer.len() < MIN_READ_BYTES {
+                self.buffer.reserve(READ_CHUNK_BYTES);
+            }
             let socket = std::pin::Pin::new(&mut self.socket);
             if ready!(poll_read_buf(socket, context, &mut self.buffer))? == 0 {
                 return Poll::Ready(Err(Error::Closed));
@@ -112,5 +117,37 @@ impl fmt::Debug for MessageReader {
 impl fmt::Debug for MessageWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageWriter").field("buffered_bytes", &self.buffer.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn small_messages_that_are_kept_share_buffers() {
+        const MESSAGES: usize = 200;
+        let body = [b'w'; 600];
+        let (mut server, client) = tokio::io::duplex(1 << 16);
+        let (read, write) = tokio::io::split(client);
+        let (mut reader, _writer) = halves(Box::new(read), Box::new(write));
+        let mut kept = Vec::new();
+        for _ in 0..MESSAGES {
+            server.write_u8(b'd').await.unwrap();
+            server.write_u32(body.len() as u32 + 4).await.unwrap();
+            server.write_all(&body).await.unwrap();
+            let ServerMessage::CopyData(payload) = reader.next().await.unwrap() else {
+                panic!("a message of another kind");
+            };
+            kept.push(payload);
+        }
+        let follows = |pair: &[bytes::Bytes]| {
+            pair[1].as_ptr() as usize == pair[0].as_ptr() as usize + body.len() + 5
+        };
+        let buffers = 1 + kept.windows(2).filter(|pair| !follows(pair)).count();
+        let bytes = buffers * READ_CHUNK_BYTES;
+        assert!(bytes < 2 * MESSAGES * body.len(), "{buffers} buffers");
     }
 }

@@ -1,8 +1,8 @@
 //! Handshakes in memory, with certificates made on the spot.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
+use super::authority::Authority;
 use super::*;
 
 /// A directory with an authority's certificate, and a listener's certificate and key by it.
@@ -23,17 +23,7 @@ impl Files {
 
     /// Makes a new authority, and a certificate for `names` by it.
     fn issue(&self, names: &[&str]) {
-        let authority_key = KeyPair::generate().unwrap();
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority_cert = authority.self_signed(&authority_key).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let issuer = Issuer::new(authority, authority_key);
-        let cert = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-        std::fs::write(self.path("ca.crt"), authority_cert.pem()).unwrap();
-        std::fs::write(self.path("server.crt"), cert.pem()).unwrap();
-        std::fs::write(self.path("server.key"), key.serialize_pem()).unwrap();
+        Authority::new("test authority").unwrap().issue(&self.path(""), names).unwrap();
     }
 
     fn server(&self) -> ServerTls {
@@ -113,6 +103,14 @@ fn a_key_of_another_certificate_is_refused() {
     let (files, others) = (Files::new(), Files::new());
     let mixed = ServerTls::load(&files.path("server.crt"), &others.path("server.key"), &[]);
     assert!(mixed.unwrap_err().to_string().contains("server.crt"));
+}
+
+#[test]
+fn only_the_owner_may_read_a_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let files = Files::new();
+    let mode = |name| std::fs::metadata(files.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("server.key"), mode("server.crt")], [0o600, 0o644]);
 }
 
 #[test]

@@ -4,7 +4,10 @@
 //! The simulation samples long runs of a large system; this visits *all* short runs of a small
 //! one. The state machines are the real ones. A message that is lost is one that no step ever
 //! delivers; a proposer that dies is one that no step ever feeds. What must hold is checked in
-//! every state ([`check`]); states that differ only in the numbering of the acceptors are one.
+//! every state ([`check`]). States are one if they differ only in the numbering of the acceptors, or
+//! of proposers that are alike, or in what nothing depends on any more, such as the votes of an
+//! election that is over; and a message that will be refused whenever it comes, comes at once.
+//! Two leaders that reach all acceptors, and may each write one record, are 1.6 million states.
 
 mod check;
 mod drive;

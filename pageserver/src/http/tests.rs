@@ -39,6 +39,7 @@ impl Server {
                 broker: storage_broker::client::connect(
                     "http://127.0.0.1:1",
                     Duration::from_secs(5),
+                    None,
                 )
                 .unwrap(),
                 auth_token: None,

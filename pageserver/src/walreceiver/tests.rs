@@ -73,7 +73,8 @@ impl Setup {
         modification.put_checkpoint(&CheckPoint::default());
         modification.commit().await.unwrap();
         let broker = start_broker().await;
-        let client = storage_broker::client::connect(&broker, Duration::from_secs(5)).unwrap();
+        let client =
+            storage_broker::client::connect(&broker, Duration::from_secs(5), None).unwrap();
         let status = WalReceiverStatus::default();
         let cancel = CancellationToken::new();
         let receiver = WalReceiver::new(timeline.clone(), client, config(), status.clone());

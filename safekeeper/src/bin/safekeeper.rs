@@ -14,7 +14,8 @@ use safekeeper::config::{Config, Options};
 use safekeeper::service::{AuthKeys, Listeners, Service};
 use safekeeper::{control_store, node_id};
 use utils::auth::{JwtAuth, SharedJwtAuth};
-use utils::{logging, pid_file, signals};
+use utils::signals::{self, ShutdownSignal};
+use utils::{logging, pid_file};
 
 /// Environment variable with the token that this safekeeper presents to others.
 const TOKEN_ENV: &str = "SAFEKEEPER_AUTH_TOKEN";
@@ -49,16 +50,13 @@ fn run() -> anyhow::Result<()> {
         return Ok(());
     }
     let keys = load_keys(&options)?;
-    let current_thread = options.current_thread_runtime;
     let mut config = options.into_config(id, workdir)?;
     let _pid_file = pid_file::claim(config.workdir.join(PID_FILE).as_std_path())?;
     let listeners = Listeners::bind(&mut config)?;
     metrics::init(build_info::GIT_VERSION, build_info::BUILD_TAG)?;
-    let mut runtime = match current_thread {
-        true => tokio::runtime::Builder::new_current_thread(),
-        false => tokio::runtime::Builder::new_multi_thread(),
-    };
-    let runtime = runtime.enable_all().build().context("cannot start the async runtime")?;
+    // The service starts its own runtimes for what takes time.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the async runtime")?;
     runtime.block_on(serve(config, keys, listeners))
 }
 
@@ -72,14 +70,21 @@ async fn serve(config: Config, keys: AuthKeys, listeners: Listeners) -> anyhow::
     if let Err(error) = notify_ready() {
         tracing::warn!("cannot notify the service manager: {error}");
     }
-    // Durability never depends on an orderly end, so a signal ends the process at once.
-    tokio::select! {
-        signal = stopped => {
-            tracing::info!("received {}, terminating", signal?);
-            std::process::exit(0);
+    let signal = tokio::select! {
+        signal = stopped => signal?,
+        error = service.failed() => return Err(error),
+    };
+    tracing::info!("received {signal}, terminating");
+    // Durability never depends on an orderly end, so there need not be one.
+    if signal != ShutdownSignal::Quit {
+        tokio::select! {
+            () = service.stop() => {}
+            again = signals::wait_for_shutdown_signal() => {
+                tracing::info!("received {} as well, terminating at once", again?);
+            }
         }
-        error = service.failed() => Err(error),
     }
+    std::process::exit(0)
 }
 
 /// Tells systemd, if it started us, that the service is up.

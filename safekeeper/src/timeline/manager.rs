@@ -43,7 +43,7 @@ pub(super) fn spawn(timeline: &Arc<Timeline>, inbox: UnboundedReceiver<Request>)
     // The connection that happened to create the timeline is no parent of its manager.
     let span = tracing::info_span!(parent: None, "manager", ttid = %timeline.ttid());
     let Ok(inside) = timeline.gate.enter() else { return };
-    let runtime = timeline.node.background.clone();
+    let runtime = timeline.node.roles.background.clone();
     let manager = Manager {
         version: timeline.watch_version(),
         num_computes: timeline.receivers().subscribe_count(),

@@ -40,7 +40,8 @@ impl Recovery {
 
     /// Begins to fetch from `donor`.
     pub fn start(&mut self, timeline: WalResidentTimeline, donor: PeerInfo) {
-        self.task = Some(Task::spawn("recovery task", run(timeline, donor)));
+        let runtime = timeline.node().roles.background.clone();
+        self.task = Some(Task::spawn(&runtime, "recovery task", run(timeline, donor)));
     }
 
     /// Returns when an attempt has ended. Cancel safe.

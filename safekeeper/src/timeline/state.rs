@@ -18,7 +18,7 @@ use super::peers::PeersTable;
 use super::{FlushPosition, Timeline, TimelineError};
 use crate::control_store::FileControlStore;
 use crate::metrics::GaugeGuard;
-use crate::wal_storage::{FileWalStorage, SegmentDir};
+use crate::wal_storage::{FileWalStorage, SegmentDir, segno};
 
 /// The acceptor of a timeline whose WAL is on the local disk.
 pub type FileAcceptor = Acceptor<FileWalStorage, FileControlStore>;
@@ -271,6 +271,7 @@ impl Drop for WriteState<'_> {
         let commit_lsn = self.state.commit_lsn();
         let flushed = self.state.flush_position();
         publish(&self.timeline.commit_lsn, commit_lsn);
+        publish(&self.timeline.commit_segno, segno(commit_lsn));
         publish(&self.timeline.flushed, flushed);
         self.timeline.version.send_modify(|version| *version += 1);
     }

@@ -44,8 +44,9 @@ impl WalBackup {
         let Some(archive) = timeline.archive().cloned() else { return };
         tracing::info!("elected for backup");
         let cancel = timeline.cancellation().child_token();
+        let runtime = timeline.node().roles.wal_backup.clone();
         let task = BackupTask { archive, timeline, cancel: cancel.clone() };
-        self.task = Some((Task::spawn("WAL backup", task.run()), cancel));
+        self.task = Some((Task::spawn(&runtime, "WAL backup", task.run()), cancel));
     }
 
     /// Stops archiving and waits until it has.
@@ -74,17 +75,19 @@ struct BackupTask {
 impl BackupTask {
     async fn run(self) {
         metrics::WAL_BACKUP_TASKS_STARTED.inc();
-        let mut commit_lsn = self.timeline.watch_commit_lsn();
+        // Commits within a segment are no reason to wake up.
+        let mut commit_segno = self.timeline.watch_commit_segno();
         let mut failures = 0;
         while !self.cancel.is_cancelled() {
-            let commit = *commit_lsn.borrow_and_update();
+            commit_segno.borrow_and_update();
             // Peers may have archived meanwhile, so the position is read anew each time.
-            let (backup, written) = {
+            let (commit, backup, written) = {
                 let state = self.timeline.read().await;
+                let commit = state.commit_lsn();
                 // The guard keeps the WAL here, so that there is an acceptor.
                 let written =
                     state.acceptor().map_or(commit, |acceptor| acceptor.wal().write_lsn());
-                (state.control().memory.backup_lsn, written)
+                (commit, state.control().memory.backup_lsn, written)
             };
             // After a log switch the commit position is in the next segment before the zeros that
             // fill this one have arrived; nothing says when they have.
@@ -94,7 +97,7 @@ impl BackupTask {
                 // A watch, a timer and a token are cancel safe.
                 tokio::select! {
                     () = self.cancel.cancelled() => {}
-                    _ = commit_lsn.changed() => {}
+                    _ = commit_segno.changed() => {}
                     () = tokio::time::sleep(ZEROS_POLL_INTERVAL), if awaits_zeros => {}
                 }
                 continue;

@@ -7,6 +7,7 @@ use wal_quorum::control_file::ServerInfo;
 use super::*;
 use crate::config::Options;
 use crate::control_store::CONTROL_FILE_NAME;
+use crate::runtimes::Roles;
 
 struct TestNode {
     dir: tempfile::TempDir,
@@ -20,7 +21,8 @@ impl TestNode {
     fn timelines(&self) -> Arc<Timelines> {
         let workdir = Utf8PathBuf::from_path_buf(self.dir.path().to_owned()).unwrap();
         let config = Options::parse_from(["safekeeper"]).into_config(NodeId(1), workdir).unwrap();
-        Timelines::new(Node::new(config, None, reqwest::Client::new(), None))
+        let roles = Roles::all_on(&tokio::runtime::Handle::current());
+        Timelines::new(Node::new(config, None, reqwest::Client::new(), None, roles))
     }
 
     fn loaded(&self) -> Arc<Timelines> {
@@ -163,4 +165,49 @@ async fn what_cannot_be_stored_is_refused_with_the_reason() {
     assert!(unsupported.contains("Unsupported postgres version: 14"), "{unsupported}");
     let inverted = refuse(|new| new.local_start_lsn = Lsn(8)).await;
     assert!(inverted.contains("commit_lsn 0/0 is below local_start_lsn 0/8"), "{inverted}");
+}
+
+fn saved_remote_consistent_lsn(timelines: &Timelines, ttid: TenantTimelineId) -> Lsn {
+    let path = timelines.timeline_dir(ttid).join(CONTROL_FILE_NAME);
+    crate::control_store::read(&path).unwrap().remote_consistent_lsn
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_stop_saves_what_runs_ahead_of_control_files() {
+    let node = TestNode::new();
+    let timelines = node.timelines();
+    let mut created = Vec::new();
+    for number in 1..40 {
+        let timeline = timelines.get_or_create(new_timeline()).await.unwrap();
+        timeline.advance_remote_consistent_lsn(Lsn(number)).await;
+        created.push((timeline.ttid(), Lsn(number)));
+    }
+    assert_eq!(saved_remote_consistent_lsn(&timelines, created[0].0), Lsn::INVALID);
+    timelines.stop().await;
+    for (ttid, lsn) in created {
+        assert_eq!(saved_remote_consistent_lsn(&timelines, ttid), lsn);
+        assert!(timelines.get(ttid).is_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_stop_saves_nothing_of_a_timeline_that_is_out_of_service() {
+    let node = TestNode::new();
+    let timelines = node.timelines();
+    let timeline = timelines.get_or_create(new_timeline()).await.unwrap();
+    timeline.advance_remote_consistent_lsn(Lsn(5)).await;
+    timeline.cancellation().cancel();
+    timelines.stop().await;
+    assert_eq!(saved_remote_consistent_lsn(&timelines, timeline.ttid()), Lsn::INVALID);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_stop_does_not_bring_back_what_is_being_deleted() {
+    let node = TestNode::new();
+    let timelines = node.timelines();
+    let timeline = timelines.get_or_create(new_timeline()).await.unwrap();
+    timeline.advance_remote_consistent_lsn(Lsn(5)).await;
+    let (deleted, ()) = tokio::join!(timelines.delete(timeline.ttid(), true), timelines.stop());
+    assert!(deleted.unwrap().dir_existed);
+    assert!(!timelines.timeline_dir(timeline.ttid()).exists());
 }

@@ -1,16 +1,18 @@
 //! `START_WAL_PUSH`: a proposer pushes WAL.
 //!
-//! Two halves per connection. The network half reads messages into a bounded queue and writes
-//! answers from another; the other, a [`WalAcceptor`], applies the messages to the timeline.
-//! Both run in one task: on the way of a commit, waking another thread would take longer than
-//! the work, and the socket's buffer overlaps network and disk well enough.
+//! One task per connection reads messages, applies them to the timeline and writes answers, one
+//! after the other. On the way of a commit handing a message to another task, or to another part
+//! of this one, would take longer than the work, and the socket's buffer overlaps network and
+//! disk well enough.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::FutureExt;
 use postgres_backend::{BackendReader, BackendWriter, CopyStreamEnd, PostgresBackend, QueryError};
 use pq_proto::{BeMessage, PageserverFeedback};
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument;
 use utils::TenantTimelineId;
 use wal_quorum::control_file::ServerInfo;
@@ -19,8 +21,8 @@ use wal_quorum::messages::{AcceptorMessage, AppendResponse, ProposerGreeting, Pr
 use super::handler::SafekeeperHandler;
 use super::refusal::stream_error;
 use super::traffic::Traffic;
-use crate::timeline::Timeline;
-use crate::timeline::wal_acceptor::WalAcceptor;
+use crate::timeline::wal_acceptor::Applier;
+use crate::timeline::{Timeline, TimelineError};
 use crate::timelines::{NewTimeline, Timelines};
 
 impl SafekeeperHandler {
@@ -60,26 +62,122 @@ impl SafekeeperHandler {
             Err(end) => return end,
         };
         let feedback = timeline.senders().subscribe_pageserver_feedback();
-        let WalAcceptor { messages, mut replies, half } =
-            WalAcceptor::new(timeline, Some(self.conn_id));
-        let traffic = &self.traffic;
-        let network = async move {
-            // Whichever ends first ends the session; what the other has under way is of no use
-            // then. With `replies` gone the acceptor does not wait for room in it.
-            tokio::select! {
-                end = read_messages(reader, messages, traffic) => end,
-                end = write_replies(writer, &mut replies, feedback, traffic) => end,
-            }
+        let session = PushSession {
+            timeline: Arc::clone(&timeline),
+            reader,
+            writer,
+            traffic: &self.traffic,
+            feedback,
+            last_append: None,
+            read_end: None,
         };
-        match tokio::join!(network, half.run(Some(greeting))) {
-            (Err(end), _) => end,
-            (Ok(()), Err(error)) => stream_error(error),
-            (Ok(()), Ok(())) => CopyStreamEnd::ServerInitiated("session ended".to_owned()),
-        }
+        session.run(Applier::new(timeline, Some(self.conn_id)), greeting).await
     }
 }
 
-fn decode(payload: bytes::Bytes) -> Result<ProposerMessage, CopyStreamEnd> {
+/// What a session needs beside the applier of its messages.
+struct PushSession<'a> {
+    timeline: Arc<Timeline>,
+    reader: &'a mut BackendReader,
+    writer: &'a mut BackendWriter,
+    traffic: &'a Traffic,
+    feedback: broadcast::Receiver<PageserverFeedback>,
+    /// What pageservers' reports are attached to.
+    last_append: Option<AppendResponse>,
+    /// Why nothing more can be read. What was read before is applied and answered first.
+    read_end: Option<CopyStreamEnd>,
+}
+
+impl PushSession<'_> {
+    async fn run(mut self, mut applier: Applier, first: ProposerMessage) -> CopyStreamEnd {
+        let mut next = Some(first);
+        loop {
+            let message = match next.take() {
+                Some(message) => message,
+                None => match self.next_message().await {
+                    Ok(message) => message,
+                    Err(end) => return end,
+                },
+            };
+            let applied = match applier.apply(message, || self.message_at_hand()).await {
+                Ok(applied) => applied,
+                Err(error) => return stream_error(error),
+            };
+            next = applied.unprocessed;
+            if let Some(reply) = applied.reply
+                && let Err(end) = self.reply(reply).await
+            {
+                return end;
+            }
+        }
+    }
+
+    /// The next message; meanwhile pageservers' reports are passed on.
+    async fn next_message(&mut self) -> Result<ProposerMessage, CopyStreamEnd> {
+        loop {
+            if let Some(end) = self.read_end.take() {
+                return Err(end);
+            }
+            // Reading, receiving and a token are cancel safe.
+            let feedback = tokio::select! {
+                payload = self.reader.read_copy_message() => return self.take(payload?),
+                received = self.feedback.recv() => received,
+                () = self.timeline.cancellation().cancelled() => return Err(self.cancelled()),
+            };
+            match (feedback, &self.last_append) {
+                (Ok(feedback), Some(response)) => {
+                    let reply = with_feedback(response, &feedback);
+                    self.reply(reply).await?;
+                }
+                // Before the first answer there is nothing to attach it to; a missed one is
+                // superseded by the next.
+                (Ok(_), None) | (Err(RecvError::Lagged(_)), _) => {}
+                (Err(closed @ RecvError::Closed), _) => return Err(stream_error(closed)),
+            }
+        }
+    }
+
+    /// A message that has arrived already.
+    fn message_at_hand(&mut self) -> Option<ProposerMessage> {
+        let read = self.reader.read_copy_message().now_or_never()?;
+        match read.and_then(|payload| self.take(payload)) {
+            Ok(message) => Some(message),
+            Err(end) => {
+                self.read_end = Some(end);
+                None
+            }
+        }
+    }
+
+    fn take(&self, payload: Bytes) -> Result<ProposerMessage, CopyStreamEnd> {
+        self.traffic.count_read(payload.len());
+        decode(payload)
+    }
+
+    async fn reply(&mut self, message: AcceptorMessage) -> Result<(), CopyStreamEnd> {
+        if let AcceptorMessage::AppendResponse(response) = &message {
+            self.last_append =
+                Some(AppendResponse { pageserver_feedback: None, ..response.clone() });
+        }
+        let payload = message.encode();
+        self.writer.write_message(&BeMessage::CopyData(&payload))?;
+        // A client that takes nothing must not hold up the timeline's deletion; the session is over
+        // when a write is given up.
+        tokio::select! {
+            biased;
+            flushed = self.writer.flush() => flushed?,
+            () = self.timeline.cancellation().cancelled() => return Err(self.cancelled()),
+        }
+        self.traffic.count_written(payload.len());
+        Ok(())
+    }
+
+    fn cancelled(&self) -> CopyStreamEnd {
+        stream_error(TimelineError::Cancelled(self.timeline.ttid()))
+    }
+}
+
+fn decode(payload: Bytes) -> Result<ProposerMessage, CopyStreamEnd> {
     ProposerMessage::decode(payload).map_err(stream_error)
 }
 
@@ -100,55 +198,6 @@ async fn open_timeline(
         local_start_lsn: utils::Lsn::INVALID,
     };
     timelines.get_or_create(new).await.map_err(stream_error)
-}
-
-/// Ends well only when the acceptor takes no more messages.
-async fn read_messages(
-    reader: &mut BackendReader,
-    messages: mpsc::Sender<ProposerMessage>,
-    traffic: &Traffic,
-) -> Result<(), CopyStreamEnd> {
-    loop {
-        let payload = reader.read_copy_message().await?;
-        traffic.count_read(payload.len());
-        if messages.send(decode(payload)?).await.is_err() {
-            // The acceptor is gone and knows why; its answers so far are still being written.
-            return std::future::pending().await;
-        }
-    }
-}
-
-/// Ends well only when the acceptor is gone.
-async fn write_replies(
-    writer: &mut BackendWriter,
-    replies: &mut mpsc::Receiver<AcceptorMessage>,
-    mut feedback: broadcast::Receiver<PageserverFeedback>,
-    traffic: &Traffic,
-) -> Result<(), CopyStreamEnd> {
-    let mut last_append: Option<AppendResponse> = None;
-    loop {
-        // Receiving from either channel is cancel safe.
-        let message = tokio::select! {
-            reply = replies.recv() => match reply {
-                Some(reply) => reply,
-                None => return Ok(()),
-            },
-            received = feedback.recv() => match (received, &last_append) {
-                (Ok(feedback), Some(response)) => with_feedback(response, &feedback),
-                // Before the first answer there is nothing to attach it to; a missed one is
-                // superseded by the next.
-                (Ok(_), None) | (Err(RecvError::Lagged(_)), _) => continue,
-                (Err(RecvError::Closed), _) => return Ok(()),
-            },
-        };
-        if let AcceptorMessage::AppendResponse(response) = &message {
-            last_append = Some(AppendResponse { pageserver_feedback: None, ..response.clone() });
-        }
-        let payload = message.encode();
-        writer.write_message(&BeMessage::CopyData(&payload))?;
-        writer.flush().await?;
-        traffic.count_written(payload.len());
-    }
 }
 
 fn with_feedback(response: &AppendResponse, feedback: &PageserverFeedback) -> AcceptorMessage {

@@ -28,6 +28,12 @@ use crate::wal_storage::{segment_start, segno};
 
 /// Most WAL bytes in one message.
 const MAX_CHUNK_BYTES: u64 = 16 * XLOG_BLCKSZ;
+/// After a message to a pageserver that left less than [`GATHER_BYTES`] to send, WAL gathers for so
+/// long. No commit waits for pageservers, and each message costs them, and through their feedback
+/// the compute, more than the records of one commit do.
+const GATHER_PAUSE: Duration = Duration::from_millis(10);
+/// So much WAL is worth a message at once.
+const GATHER_BYTES: u64 = MAX_CHUNK_BYTES / 2;
 /// How often an idle reader is told that the safekeeper is alive.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -166,9 +172,17 @@ impl WalSender<'_> {
             XLogData::write_header(&mut self.buffer, position, end, now());
             self.read_chunk(length as usize).await?;
             self.send(writer).await?;
+            self.let_wal_gather().await;
             if self.appname == Some(REPLICA_APPNAME) {
                 utils::sleep_failpoint!("sk-send-wal-replica-sleep");
             }
+        }
+    }
+
+    async fn let_wal_gather(&self) {
+        let left = self.end.current().saturating_sub(self.wal.position());
+        if self.appname == Some(PAGESERVER_APPNAME) && left < GATHER_BYTES {
+            tokio::time::sleep(GATHER_PAUSE).await;
         }
     }
 

@@ -14,7 +14,7 @@ fn conf(mode: ComputeMode) -> EndpointConf {
 
 fn text(mode: ComputeMode) -> String {
     let connection = |port| PrimaryConnection { host: "localhost".to_owned(), port };
-    render(&settings(&conf(mode), &[connection(5454), connection(5455)]))
+    render(&settings(&conf(mode), &[connection(5454), connection(5455)], &ClientTls::default()))
 }
 
 #[test]

@@ -95,13 +95,15 @@ impl Ghost {
         Ok(())
     }
 
-    pub(super) fn hash_acceptor(&self, index: usize, hasher: &mut impl Hasher) {
-        for votes in &self.votes {
-            votes[index].hash(hasher);
-        }
+    pub(super) fn hash_vote(&self, proposer: usize, acceptor: usize, hasher: &mut impl Hasher) {
+        self.votes[proposer][acceptor].hash(hasher);
+    }
+
+    pub(super) fn hash_proposer(&self, proposer: usize, hasher: &mut impl Hasher) {
+        self.inherited[proposer].hash(hasher);
     }
 
     pub(super) fn hash_rest(&self, hasher: &mut impl Hasher) {
-        (&self.committed, &self.elections, &self.commits, &self.inherited).hash(hasher);
+        (&self.committed, &self.elections, &self.commits).hash(hasher);
     }
 }

@@ -1,4 +1,4 @@
-//! The explorations, small enough for every run; the large one belongs to `make simulate`.
+//! The explorations, small enough for every run; the large ones belong to `make simulate`.
 
 use super::explore::{Report, explore};
 use super::*;

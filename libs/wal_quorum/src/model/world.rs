@@ -9,6 +9,7 @@ use super::ghost::Ghost;
 use super::storage::{Fuse, ModelControl, ModelWal};
 use super::writer::{TICK_MS, Writer};
 use super::{ACCEPTORS, Beginning, Bounds, Mutation, QUORUM, Role, START, check};
+use crate::INVALID_TERM;
 use crate::acceptor::{Acceptor, AcceptorError};
 use crate::control_file::{ControlFile, ServerInfo};
 use crate::messages::{AcceptorMessage, AppendRequest, AppendResponse, ProposerMessage};
@@ -182,7 +183,35 @@ impl World {
     /// Takes one step. An error is a broken promise.
     pub(super) fn take(&mut self, step: Step) -> Result<(), String> {
         self.carry_on(step)?;
+        self.deliver_what_is_refused()?;
         self.forget_what_cannot_matter();
+        Ok(())
+    }
+
+    /// An acceptor that has promised more since does nothing with a message but refuse it, whenever
+    /// it comes, and the first refusal that a proposer hears of is the last thing it hears. So it
+    /// is enough to look at runs in which such messages arrive at once and are refused once.
+    fn deliver_what_is_refused(&mut self) -> Result<(), String> {
+        if self.mutation == Mutation::NoTermCheckOnAppend {
+            return Ok(());
+        }
+        for writer in 0..self.writers.len() {
+            let Some(proposer) = &self.writers[writer].proposer else { continue };
+            let term = proposer.status().term;
+            for acceptor in 0..ACCEPTORS {
+                let refuses = term != INVALID_TERM && term < self.acceptors[acceptor].term();
+                while refuses && !self.writers[writer].links[acceptor].to_acceptor.is_empty() {
+                    let answers = self.writers[writer].links[acceptor].to_proposer.len();
+                    self.deliver(writer, acceptor)?;
+                    let link = &mut self.writers[writer].links[acceptor];
+                    if link.to_proposer.len() > answers
+                        && std::mem::replace(&mut link.is_refused, true)
+                    {
+                        link.to_proposer.pop_back();
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -378,21 +407,36 @@ impl World {
         }
     }
 
-    /// The same for states that differ only in the numbers of the acceptors.
+    /// The same for states that differ only in the numbers of the acceptors, and of proposers that
+    /// are for the same and reach the same.
     pub(super) fn fingerprint(&self) -> u64 {
-        let mut parts: Vec<u64> = (0..ACCEPTORS).map(|index| self.hash_acceptor(index)).collect();
+        let order: Vec<usize> = (0..self.writers.len()).collect();
+        let fingerprint = self.fingerprint_in(&order);
+        match self.writers.as_slice() {
+            [one, other] if one.role == other.role && one.reach == other.reach => {
+                fingerprint.min(self.fingerprint_in(&[1, 0]))
+            }
+            _ => fingerprint,
+        }
+    }
+
+    /// With the proposers numbered in this order.
+    fn fingerprint_in(&self, order: &[usize]) -> u64 {
+        let mut parts: Vec<u64> =
+            (0..ACCEPTORS).map(|index| self.hash_acceptor(index, order)).collect();
         parts.sort_unstable();
         let mut hasher = DefaultHasher::new();
         parts.hash(&mut hasher);
         (self.crashes_left, self.ticks_left).hash(&mut hasher);
-        for writer in &self.writers {
-            writer.hash_rest(&mut hasher);
+        for &writer in order {
+            self.writers[writer].hash_rest(&mut hasher);
+            self.ghost.hash_proposer(writer, &mut hasher);
         }
         self.ghost.hash_rest(&mut hasher);
         hasher.finish()
     }
 
-    fn hash_acceptor(&self, index: usize) -> u64 {
+    fn hash_acceptor(&self, index: usize, order: &[usize]) -> u64 {
         let mut hasher = DefaultHasher::new();
         let acceptor = &self.acceptors[index];
         let (state, memory) = (acceptor.state(), acceptor.state().memory);
@@ -401,10 +445,14 @@ impl World {
         (stored, state.server.system_id).hash(&mut hasher);
         [memory.commit_lsn, memory.peer_horizon_lsn, acceptor.term_start_lsn()].hash(&mut hasher);
         acceptor.wal().hash(&mut hasher);
-        for writer in &self.writers {
+        for &number in order {
+            let writer = &self.writers[number];
             writer.hash_acceptor(index, &mut hasher);
+            // Votes matter until they have decided.
+            if writer.proposer.is_some() && writer.elected.is_none() {
+                self.ghost.hash_vote(number, index, &mut hasher);
+            }
         }
-        self.ghost.hash_acceptor(index, &mut hasher);
         hasher.finish()
     }
 }

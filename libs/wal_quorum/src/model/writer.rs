@@ -21,6 +21,8 @@ pub(super) struct Link {
     pub(super) is_greeted: bool,
     pub(super) to_acceptor: VecDeque<Bytes>,
     pub(super) to_proposer: VecDeque<Bytes>,
+    /// The last of the answers is a refusal that ends the proposer.
+    pub(super) is_refused: bool,
 }
 
 impl Link {
@@ -127,8 +129,9 @@ impl Writer {
         (self.was_started, self.now_ms, self.elected, self.records).hash(hasher);
         (self.proposer.is_some(), self.term).hash(hasher);
         if let Some(proposer) = &self.proposer {
-            // The one part of its configuration that is not the same in every run.
-            self.redo_start_lsn.hash(hasher);
+            // The one part of its configuration that is not the same in every run; the election
+            // decides whether it was right.
+            self.elected.is_none().then_some(self.redo_start_lsn).hash(hasher);
             proposer.hash_rest(hasher);
         }
     }

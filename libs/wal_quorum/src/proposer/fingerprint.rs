@@ -1,24 +1,32 @@
 //! What tells two states of a proposer apart, for exploring them all.
 //!
 //! Left out is what no decision depends on while no connection times out: the configuration,
-//! the numbers of connections, and when a safekeeper was last heard.
+//! the numbers of connections, when a safekeeper was last heard, greetings once there is a term,
+//! votes once there is a leader, and, but for a synchronisation, the commit positions that
+//! safekeepers speak of.
 
 use std::hash::{Hash, Hasher};
 
-use super::Proposer;
+use super::{Mode, Proposer};
+use crate::term_history::INVALID_TERM;
 
 impl Proposer {
     /// What it knows about one safekeeper.
     pub(crate) fn hash_peer(&self, index: usize, hasher: &mut impl Hasher) {
         let peer = &self.peers[index];
         peer.phase.hash(hasher);
-        peer.greeted_term.hash(hasher);
-        if let Some(vote) = &peer.vote {
+        if self.term == INVALID_TERM {
+            peer.greeted_term.hash(hasher);
+        }
+        if let (None, Some(vote)) = (&self.leadership, &peer.vote) {
             let positions = [vote.flush_lsn, vote.truncate_lsn, vote.timeline_start_lsn];
             (vote.term, positions, &vote.term_history).hash(hasher);
         }
         let response = &peer.last_response;
-        (peer.vote.is_some(), response.term, response.flush_lsn, response.commit_lsn).hash(hasher);
+        response.flush_lsn.hash(hasher);
+        if self.config.mode == Mode::Sync {
+            response.commit_lsn.hash(hasher);
+        }
     }
 
     /// Everything else.

@@ -334,6 +334,7 @@ fn tenant_resources(
             broker: storage_broker::client::connect(
                 &conf.wal.broker_endpoint,
                 conf.wal.broker_keepalive_interval,
+                conf.tls.safekeepers.root_cert.as_deref(),
             )?,
             auth_token: safekeeper_token(),
             runtime: runtimes.handle(RuntimeKind::WalReceiver).clone(),

@@ -101,8 +101,12 @@ async fn start(store: &TestStore, conf: &'static PageServerConf) -> Arc<TenantMa
         remote: store.resources(),
         receiver: ReceiverResources {
             // Nobody listens there: the timelines of these tests receive no WAL.
-            broker: storage_broker::client::connect("http://127.0.0.1:1", Duration::from_secs(5))
-                .unwrap(),
+            broker: storage_broker::client::connect(
+                "http://127.0.0.1:1",
+                Duration::from_secs(5),
+                None,
+            )
+            .unwrap(),
             auth_token: None,
             runtime: tokio::runtime::Handle::current(),
         },

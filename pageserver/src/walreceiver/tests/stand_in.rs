@@ -192,7 +192,8 @@ impl StandIn {
 }
 
 async fn publish(broker: String, info: SafekeeperTimelineInfo) {
-    let mut client = storage_broker::client::connect(&broker, Duration::from_secs(5)).unwrap();
+    let mut client =
+        storage_broker::client::connect(&broker, Duration::from_secs(5), None).unwrap();
     loop {
         let message = TypedMessage {
             r#type: MessageType::SafekeeperTimelineInfo.into(),
@@ -205,7 +206,7 @@ async fn publish(broker: String, info: SafekeeperTimelineInfo) {
 }
 
 async fn subscribe_to_requests(broker: &str) -> Streaming<TypedMessage> {
-    let mut client = storage_broker::client::connect(broker, Duration::from_secs(5)).unwrap();
+    let mut client = storage_broker::client::connect(broker, Duration::from_secs(5), None).unwrap();
     let request = SubscribeByFilterRequest {
         types: vec![TypeSubscription { r#type: MessageType::SafekeeperDiscoveryRequest.into() }],
         tenant_timeline_id: None,
@@ -218,7 +219,8 @@ async fn answer_requests(
     mut requests: Streaming<TypedMessage>,
     answer: SafekeeperDiscoveryResponse,
 ) {
-    let mut client = storage_broker::client::connect(&broker, Duration::from_secs(5)).unwrap();
+    let mut client =
+        storage_broker::client::connect(&broker, Duration::from_secs(5), None).unwrap();
     while requests.message().await.unwrap().is_some() {
         let message = TypedMessage {
             r#type: MessageType::SafekeeperDiscoveryResponse.into(),

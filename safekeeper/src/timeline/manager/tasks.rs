@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 use wal_quorum::control_file::PartialRemoteSegment;
@@ -22,8 +23,9 @@ pub(in crate::timeline) struct Task<T> {
 }
 
 impl<T: Send + 'static> Task<T> {
-    /// Starts it; a gauge counts it while it runs.
+    /// Starts it on `runtime`; a gauge counts it while it runs.
     pub(in crate::timeline) fn spawn(
+        runtime: &Handle,
         name: &'static str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Self {
@@ -31,7 +33,7 @@ impl<T: Send + 'static> Task<T> {
             let _running = GaugeGuard::task(name);
             work.await
         };
-        let handle = tokio::spawn(counted.instrument(tracing::info_span!("task", name)));
+        let handle = runtime.spawn(counted.instrument(tracing::info_span!("task", name)));
         Self { name, handle }
     }
 
@@ -124,7 +126,8 @@ impl Manager {
         }
         let timeline = self.timeline.clone();
         let work = async move { timeline.remove_wal(last).map(|()| last) };
-        self.removal = Some(Task::spawn("WAL removal", work));
+        let runtime = &self.timeline.node.roles.background;
+        self.removal = Some(Task::spawn(runtime, "WAL removal", work));
     }
 
     pub(super) fn removal_ended(&mut self, removed: Option<Result<u64, TimelineError>>) {
@@ -144,7 +147,8 @@ impl Manager {
         let Some(archive) = self.timeline.archive().cloned() else { return };
         if let Some(resident) = self.guard() {
             let work = PartialBackup::new(resident, archive).run();
-            self.partial_backup = Some(Task::spawn("Partial backup", work));
+            let runtime = &self.timeline.node.roles.wal_backup;
+            self.partial_backup = Some(Task::spawn(runtime, "Partial backup", work));
         }
     }
 

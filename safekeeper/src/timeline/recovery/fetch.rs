@@ -20,7 +20,7 @@ use wal_quorum::term_history::HistoryConflict;
 use wal_quorum::{Term, TermHistory, TermLsn};
 
 use super::donor::Standing;
-use crate::timeline::wal_acceptor::WalAcceptor;
+use crate::timeline::wal_acceptor::{Applier, WalAcceptor};
 use crate::timeline::{Timeline, TimelineError, WalResidentTimeline};
 
 /// A donor that says nothing for this long is given up.
@@ -89,8 +89,8 @@ async fn imitate_leader(
     let stream = connect(&timeline, donor, start).await?;
     let watched = Arc::clone(&timeline);
     let first = ProposerMessage::Elected(elected);
-    let WalAcceptor { messages, replies, half } = WalAcceptor::new(timeline, None);
-    let acceptor = tokio::spawn(half.run(Some(first)).in_current_span());
+    let WalAcceptor { messages, replies, half } = WalAcceptor::new(Applier::new(timeline, None));
+    let acceptor = tokio::spawn(half.run(first).in_current_span());
     let mut session = Session {
         timeline: watched,
         donor: donor.sk_id,
