@@ -366,7 +366,7 @@ fn redo_seeds(corpus: &Utf8Path, records: &[Bytes], major: PgMajor, prefix: &str
     let mut pages: BTreeMap<(RelTag, u32), Box<[u8; 8192]>> = BTreeMap::new();
     for (number, raw) in records.iter().enumerate() {
         let end_lsn = Lsn(8 * (number as u64 + 1));
-        let record = wal_decoder::record::decode(raw.clone(), major)?;
+        let record = wal_decoder::record::decode(raw, major)?;
         for block in &record.blocks {
             let target = (block.rel, block.block);
             let page = pages.entry(target).or_insert_with(|| Box::new([0; 8192]));
@@ -420,7 +420,7 @@ fn page_histories(records: &[Bytes], major: PgMajor) -> Vec<Vec<Bytes>> {
     let mut pages: BTreeMap<(String, u32), Vec<Bytes>> = BTreeMap::new();
     let mut histories = Vec::new();
     for raw in records.iter().filter(|raw| raw.len() <= usize::from(u16::MAX)) {
-        let Ok(record) = wal_decoder::record::decode(raw.clone(), major) else { continue };
+        let Ok(record) = wal_decoder::record::decode(raw, major) else { continue };
         for block in &record.blocks {
             let history = pages.entry((block.rel.to_string(), block.block)).or_default();
             let restores = block.image.as_ref().is_some_and(|image| image.apply);

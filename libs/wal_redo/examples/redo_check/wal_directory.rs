@@ -34,7 +34,7 @@ pub fn check(
         loop {
             match stream.poll_decode() {
                 Ok(Some((end_lsn, raw))) => {
-                    checker.check(&decode(raw, major)?, end_lsn);
+                    checker.check(&decode(&raw, major)?, end_lsn);
                     reached = end_lsn;
                 }
                 Ok(None) => break,
