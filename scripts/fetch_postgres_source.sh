@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fetches PostgreSQL's own regression SQL: prints the directory that holds <major>/src/test/regress.
 # Sources come from Debian's source packages (15 bookworm, 17 trixie, 18 sid) by an apt whose
-# configuration, lists and cache are private: the system's own are neither read nor changed.
+# configuration, lists and cache are private; of the system's own only the mirror's address is used.
 source "$(dirname "$0")/common.sh"
 DESTINATION=${POSTGRES_SOURCE_DIR:-/var/tmp/strata-postgres-source}
 APT=$DESTINATION/apt
@@ -31,31 +31,55 @@ Acquire::Languages "none";
 # A mirror may lag; what is fetched are sources to test against, not software to run.
 Acquire::Check-Valid-Until "false";
 CONF
-    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg major mirror
+    local mirror security suite
     # Where this system has its own packages from.
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
+    mirror=$(system_mirrors | grep -v security | head -n 1)
+    security=$(system_mirrors | grep security | head -n 1)
     [ -n "$mirror" ] || die "apt has no package lists; run 'apt-get update' first"
     : >"$APT/etc/sources.list"
-    for major in "${!SUITES[@]}"; do
-        echo "deb-src [signed-by=$keyring] $mirror ${SUITES[$major]} main" >>"$APT/etc/sources.list"
+    for suite in "${SUITES[@]}"; do
+        add_source "$mirror" "$suite"
+        # The suite that is not released yet has neither.
+        [ "$suite" != sid ] || continue
+        add_source "$mirror" "$suite-updates"
+        [ -z "$security" ] || add_source "$security" "$suite-security"
     done
 }
 
+system_mirrors() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -i debian | sort -u
+}
+
+add_source() {
+    local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    echo "deb-src [signed-by=$keyring] $1 $2 main" >>"$APT/etc/sources.list"
+}
+
+# Every version of the source package that any of the suites announces, the newest first.
+announced_versions() {
+    private_apt apt-cache showsrc --only-source "postgresql-$1" | sed -n 's/^Version: //p' | sort -Vru
+}
+
 fetch() {
-    local major=$1 download=$DESTINATION/download-$1
-    rm -rf "$download"
-    mkdir -p "$download"
-    if ! (cd "$download" && private_apt apt-get -qq source --download-only -t "${SUITES[$major]}" "postgresql-$major" >&2); then
-        # A mirror may announce a version that it does not hold. The test then takes the nearest.
-        say "The sources of PostgreSQL $major are not to be had from ${SUITES[$major]}: going on without" >&2
+    local major=$1 download=$DESTINATION/download-$1 version archive=
+    for version in $(announced_versions "$major"); do
+        rm -rf "$download"
+        mkdir -p "$download"
+        # A mirror may announce a version that it does not hold; an older one does as well here.
+        if (cd "$download" && private_apt apt-get -qq source --download-only "postgresql-$major=$version" >&2); then
+            archive=$(find "$download" -name "postgresql-${major}_*.orig.tar.*" ! -name '*.asc')
+            break
+        fi
+        say "The mirror does not hold version $version" >&2
+    done
+    if [ -z "$archive" ]; then
+        say "The sources of PostgreSQL $major are not to be had: its tests take those of the nearest version" >&2
+        rm -rf "$download"
         return
     fi
-    local archive
-    archive=$(find "$download" -name "postgresql-${major}_*.orig.tar.*" ! -name '*.asc')
-    [ -n "$archive" ] || die "apt-get source gave no orig.tar of postgresql-$major"
     mkdir -p "$DESTINATION/$major.new"
     tar -xf "$archive" -C "$DESTINATION/$major.new" --strip-components=1 --wildcards \
-        '*/src/test/regress/*' '*/src/test/isolation/specs/*' '*/COPYRIGHT'
+        '*/src/test/regress/*' '*/COPYRIGHT'
     mv "$DESTINATION/$major.new" "$DESTINATION/$major"
     rm -rf "$download"
 }

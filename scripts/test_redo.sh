@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Checks the redo engine, record by record, against stock servers that run PostgreSQL's own regression
-# SQL, our workload and a million transactions. Needs some 40 GB below TMPDIR, and an hour.
+# SQL, our workload and a million transactions; then every block of a timeline against a standby's.
+# ORACLE_MAJORS ("15 16 17 18") chooses versions; ORACLE_JOBS (2) of them go side by side, each of
+# which needs some 40 GB below TMPDIR. Two take an hour on two cores.
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 "$ROOT/scripts/setup.sh" all
@@ -8,4 +10,6 @@ POSTGRES_SOURCE_DIR="$("$ROOT/scripts/fetch_postgres_source.sh")"
 POSTGRES_DISTRIB_DIR="$(postgres_accessible_dir "$ROOT/pg_install" /var/tmp/strata-pg_install)"
 export POSTGRES_SOURCE_DIR POSTGRES_DISTRIB_DIR
 chmod -R a+rX "$POSTGRES_SOURCE_DIR"
+export ORACLE_JOBS=${ORACLE_JOBS:-2}
 cargo test --release --locked -p wal_redo --test oracle -- --ignored --nocapture
+cargo test --release --locked -p pageserver --lib -- ingest::tests::standby --include-ignored --nocapture

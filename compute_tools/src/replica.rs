@@ -141,7 +141,7 @@ impl CheckpointSearch {
         while let Some((end, raw)) = self.decoder.poll_decode()? {
             let lsn = self.next_record;
             self.next_record = end.normalize(WAL_SEGMENT_SIZE as u64);
-            let record = wal_decoder::record::decode(raw, self.major)?;
+            let record = wal_decoder::record::decode(&raw, self.major)?;
             let info = record.info & XLR_RMGR_INFO_MASK;
             let is_checkpoint = record.rmid == rmgr::XLOG
                 && matches!(info, xlog::CHECKPOINT_ONLINE | xlog::CHECKPOINT_SHUTDOWN);

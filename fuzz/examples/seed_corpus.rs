@@ -1,7 +1,8 @@
 //! Fills `fuzz/corpus` with real encodings for every target:
-//! `seed_corpus <corpus directory> [<PostgreSQL data directory>...]`.
+//! `seed_corpus <corpus directory> [<major version> | <PostgreSQL data directory>]...`.
 //!
-//! Data directories add records, control files and relation maps that PostgreSQL itself wrote.
+//! Data directories of stopped servers add records, control files and relation maps that PostgreSQL
+//! itself wrote. For a version a stock server is started that logs every type of record.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,6 +10,7 @@ use std::error::Error;
 use bytes::{Bytes, BytesMut};
 use camino::{Utf8Path, Utf8PathBuf};
 use fuzz::{TENANT, TIMELINE, WAL_START, join_pieces, last_key, write_seed};
+use pg_testing::{TestCluster, bin_dir, workload};
 use layer_format::{Compression, DeltaLayerWriter, ImageLayerWriter, IndexPart};
 use pageserver_api::pagestream::{PagestreamRequest, PagestreamResponse, RequestBody};
 use pageserver_api::{Key, Value, WalRecord};
@@ -20,6 +22,18 @@ use wal_decoder::WalStreamDecoder;
 use wal_quorum::TermHistory;
 use wal_quorum::control_file::{ControlFile, EvictionState, ServerInfo};
 use wal_quorum::messages::*;
+
+/// With few page images, so that most seeds are changes of pages; all WAL is kept.
+const SERVER_SETTINGS: &str = "
+wal_level = logical
+full_page_writes = off
+autovacuum = off
+track_commit_timestamp = on
+max_prepared_transactions = 10
+max_wal_size = 4GB
+wal_keep_size = 10GB
+max_connections = 60
+";
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -40,10 +54,24 @@ fn main() -> Result {
     layers(&corpus)?;
     protocol(&corpus)?;
     wal(&corpus)?;
-    for data in arguments {
-        cluster(&corpus, &data)?;
+    for source in arguments {
+        match source.as_str().parse::<u32>() {
+            Ok(number) => server(&corpus, PgMajor::try_from(number)?)?,
+            Err(_) => cluster(&corpus, &source)?,
+        }
     }
     Ok(())
+}
+
+/// What a stock server of this version writes under the workload that redo is tested with.
+fn server(corpus: &Utf8Path, major: PgMajor) -> Result {
+    let mut server = TestCluster::init_with(bin_dir(major.number()));
+    server.configure(SERVER_SETTINGS);
+    server.start();
+    workload::run(&mut server);
+    server.stop("fast");
+    let pgdata = Utf8PathBuf::from_path_buf(server.pgdata());
+    cluster(corpus, &pgdata.map_err(|path| format!("{} is not UTF-8", path.display()))?)
 }
 
 fn consensus(corpus: &Utf8Path) -> Result {
@@ -333,12 +361,12 @@ fn cluster(corpus: &Utf8Path, data: &Utf8Path) -> Result {
 /// Series of records for the targets of the resource managers, each with the page before them.
 fn redo_seeds(corpus: &Utf8Path, records: &[Bytes], major: PgMajor, prefix: &str) -> Result {
     let first = PgMajor::ALL.iter().position(|known| *known == major).unwrap_or(0) as u8;
-    let mut seen: BTreeMap<(u8, u8), usize> = BTreeMap::new();
+    // Of each kind of record and each role that a page has in it.
+    let mut seen: BTreeMap<(u8, u8, u8, bool), usize> = BTreeMap::new();
     let mut pages: BTreeMap<(RelTag, u32), Box<[u8; 8192]>> = BTreeMap::new();
     for (number, raw) in records.iter().enumerate() {
         let end_lsn = Lsn(8 * (number as u64 + 1));
-        let record = wal_decoder::record::decode(raw.clone(), major)?;
-        let kind = (record.rmid, record.rmgr_info());
+        let record = wal_decoder::record::decode(raw, major)?;
         for block in &record.blocks {
             let target = (block.rel, block.block);
             let page = pages.entry(target).or_insert_with(|| Box::new([0; 8192]));
@@ -348,7 +376,9 @@ fn redo_seeds(corpus: &Utf8Path, records: &[Bytes], major: PgMajor, prefix: &str
                 pages.remove(&target);
                 continue;
             }
-            let count = seen.entry(kind).or_default();
+            let restores = block.image.as_ref().is_some_and(|image| image.apply);
+            let role = (record.rmid, record.rmgr_info(), block.id, restores);
+            let count = seen.entry(role).or_default();
             let Some(name) = redo_target(record.rmid) else { continue };
             if *count >= SEEDS_PER_KIND {
                 continue;
@@ -357,7 +387,8 @@ fn redo_seeds(corpus: &Utf8Path, records: &[Bytes], major: PgMajor, prefix: &str
             let mut parts = vec![before.to_vec()];
             parts.extend(fuzz::redo::encode_record(&record, target));
             let seed = join_pieces(parts.iter().map(Vec::as_slice));
-            let what = format!("{prefix}_{:02x}_{count}", record.info);
+            let image = if restores { "image" } else { "change" };
+            let what = format!("{prefix}_{:02x}_{}_{image}_{count}", record.info, block.id);
             write_seed(corpus, name, &what, &[&[first][..], &seed].concat())?;
         }
     }
@@ -389,7 +420,7 @@ fn page_histories(records: &[Bytes], major: PgMajor) -> Vec<Vec<Bytes>> {
     let mut pages: BTreeMap<(String, u32), Vec<Bytes>> = BTreeMap::new();
     let mut histories = Vec::new();
     for raw in records.iter().filter(|raw| raw.len() <= usize::from(u16::MAX)) {
-        let Ok(record) = wal_decoder::record::decode(raw.clone(), major) else { continue };
+        let Ok(record) = wal_decoder::record::decode(raw, major) else { continue };
         for block in &record.blocks {
             let history = pages.entry((block.rel.to_string(), block.block)).or_default();
             let restores = block.image.as_ref().is_some_and(|image| image.apply);

@@ -8,7 +8,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((major, raw)) = split_major(data) else { return };
-    if let Ok(record) = wal_decoder::record::decode(Bytes::copy_from_slice(raw), major) {
+    let raw = Bytes::copy_from_slice(raw);
+    if let Ok(record) = wal_decoder::record::decode(&raw, major) {
         let parts = record.blocks.iter().map(|block| {
             block.data.len() + block.image.as_ref().map_or(0, |image| image.bytes.len())
         });

@@ -12,9 +12,8 @@ fuzz_target!(|data: &[u8]| {
     let Some((major, rest)) = split_major(data) else { return };
     let mut pages = BTreeMap::new();
     for (number, raw) in pieces(rest).into_iter().take(64).enumerate() {
-        let Ok(record) = wal_decoder::record::decode(Bytes::copy_from_slice(raw), major) else {
-            continue;
-        };
+        let raw = Bytes::copy_from_slice(raw);
+        let Ok(record) = wal_decoder::record::decode(&raw, major) else { continue };
         // Newer than any page, which would otherwise count as changed already.
         let end_lsn = Lsn((1 << 62) + 8 * (number as u64 + 1));
         for reference in &record.blocks {

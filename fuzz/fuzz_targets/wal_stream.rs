@@ -18,7 +18,7 @@ fn records(major: PgMajor, chunks: &[&[u8]]) -> (Vec<(Lsn, Vec<u8>)>, bool) {
                 Ok(Some((lsn, record))) => {
                     let last = records.last().map_or(WAL_START, |(lsn, _)| *lsn);
                     assert!(lsn > last, "record ends at {lsn}, the one before at {last}");
-                    let _ = wal_decoder::record::decode(record.clone(), major);
+                    let _ = wal_decoder::record::decode(&record, major);
                     records.push((lsn, record.to_vec()));
                 }
                 Ok(None) => break,

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use postgres_ffi::{BLCKSZ, ForkNumber, PgMajor, RelTag};
 use utils::Lsn;
-use wal_decoder::record::{BlockImage, BlockReference, DecodedRecord, ImageCompression};
+use wal_decoder::record::{BlockImage, BlockReference, BlockReferences, DecodedRecord, ImageCompression};
 
 use crate::{pieces, split_major};
 
@@ -19,6 +19,9 @@ const MAX_BLOCKS: usize = 8;
 const REL: RelTag = RelTag { spcnode: 1663, dbnode: 5, relnode: 16384, fork: ForkNumber::Main };
 /// Newer than any page, which would otherwise count as changed already.
 const FIRST_END_LSN: u64 = 1 << 62;
+
+/// Redo does not look at a record as a whole.
+static NO_BYTES: Bytes = Bytes::new();
 
 const FLAG_WILL_INIT: u8 = 1;
 const FLAG_IMAGE: u8 = 2;
@@ -82,10 +85,10 @@ fn apply(
 fn read_record<'a>(
     parts: &mut impl Iterator<Item = &'a [u8]>,
     rmid: u8,
-) -> Option<(DecodedRecord, (RelTag, u32))> {
+) -> Option<(DecodedRecord<'a>, (RelTag, u32))> {
     let head = parts.next()?;
     let [info, count, x0, x1, x2, x3] = *head.first_chunk::<6>()?;
-    let mut blocks = Vec::new();
+    let mut blocks = BlockReferences::new();
     let mut target = (REL, 0);
     for _ in 0..usize::from(count).min(MAX_BLOCKS) {
         let (reference, is_target) = read_block(parts)?;
@@ -94,9 +97,9 @@ fn read_record<'a>(
         }
         blocks.push(reference);
     }
-    let main_data = Bytes::copy_from_slice(parts.next()?);
+    let main_data = parts.next()?;
     let record = DecodedRecord {
-        raw: Bytes::new(),
+        raw: &NO_BYTES,
         xid: u32::from_le_bytes([x0, x1, x2, x3]),
         prev: Lsn(0),
         info,
@@ -110,13 +113,15 @@ fn read_record<'a>(
 }
 
 /// A block: a piece with its numbers and its image, and one with its data.
-fn read_block<'a>(parts: &mut impl Iterator<Item = &'a [u8]>) -> Option<(BlockReference, bool)> {
+fn read_block<'a>(
+    parts: &mut impl Iterator<Item = &'a [u8]>,
+) -> Option<(BlockReference<'a>, bool)> {
     let (numbers, image) = parts.next()?.split_first_chunk::<10>()?;
-    let data = Bytes::copy_from_slice(parts.next()?);
+    let data = parts.next()?;
     let [id, flags, b0, b1, b2, b3, o0, o1, l0, l1] = *numbers;
     let fork = ForkNumber::from_u8(flags >> FORK_SHIFT & 3).unwrap_or(ForkNumber::Main);
     let image = (flags & FLAG_IMAGE != 0).then(|| BlockImage {
-        bytes: Bytes::copy_from_slice(image),
+        bytes: image,
         hole_offset: u16::from_le_bytes([o0, o1]),
         hole_length: u16::from_le_bytes([l0, l1]),
         compression: COMPRESSIONS[usize::from(flags >> COMPRESSION_SHIFT)],
@@ -155,7 +160,7 @@ pub fn encode_record(record: &DecodedRecord, target: (RelTag, u32)) -> Vec<Vec<u
         numbers.extend(reference.block.to_le_bytes());
         numbers.extend(hole_offset.to_le_bytes());
         numbers.extend(hole_length.to_le_bytes());
-        numbers.extend(image.map(|image| image.bytes.as_ref()).unwrap_or_default());
+        numbers.extend(image.map(|image| image.bytes).unwrap_or_default());
         parts.push(numbers);
         parts.push(reference.data.to_vec());
     }

@@ -255,7 +255,7 @@ async fn ingest_all(store: &Store, wal: &[u8]) -> u64 {
     for chunk in wal.chunks(128 * 1024) {
         decoder.feed_bytes(chunk);
         while let Some((lsn, raw)) = decoder.poll_decode().expect("WAL") {
-            let record = record::decode(raw, MAJOR).expect("a record");
+            let record = record::decode(&raw, MAJOR).expect("a record");
             ingest.ingest_record(&record, lsn, &mut modification).await.expect("ingest");
             records += 1;
             if records % BATCH as u64 == 0 {
@@ -295,7 +295,7 @@ fn wal(criterion: &mut Criterion<CpuTime>) {
                 for chunk in wal.chunks(128 * 1024) {
                     decoder.feed_bytes(chunk);
                     while let Some((_, raw)) = decoder.poll_decode().expect("WAL") {
-                        blocks += record::decode(raw, MAJOR).expect("a record").blocks.len();
+                        blocks += record::decode(&raw, MAJOR).expect("a record").blocks.len();
                     }
                 }
                 blocks

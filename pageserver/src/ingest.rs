@@ -116,7 +116,7 @@ impl WalIngest {
     /// be used further.
     pub async fn ingest_record<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         lsn: Lsn,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<bool, IngestError> {
@@ -135,7 +135,7 @@ impl WalIngest {
 
     async fn ingest<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         lsn: Lsn,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<bool, IngestErrorKind> {
@@ -160,7 +160,7 @@ impl WalIngest {
     /// Changes beyond the blocks that the record names.
     async fn ingest_special<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         match record.rmid {
@@ -199,7 +199,7 @@ impl WalIngest {
 
 /// Whether ingesting the record reads pages of relations, which may not be pending then: a
 /// database is copied, or a part of a visibility map page is cleared.
-fn reads_pages_back(record: &DecodedRecord) -> bool {
+fn reads_pages_back(record: &DecodedRecord<'_>) -> bool {
     matches!(
         (record.rmid, record.rmgr_info()),
         (rmgr::DBASE, dbase::CREATE_FILE_COPY) | (rmgr::SMGR, smgr_op::TRUNCATE)

@@ -5,6 +5,7 @@
 //! started as the account `postgres`. Failures panic, as is right in tests.
 
 mod distribution;
+pub mod workload;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

@@ -38,6 +38,7 @@ impl<'a> LeReader<'a> {
     }
 
     /// The next `length` bytes.
+    #[inline]
     pub fn bytes(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], TooShort> {
         let error = TooShort { what, needed: length, left: self.rest.len() };
         let (head, rest) = self.rest.split_at_checked(length).ok_or(error)?;
@@ -46,11 +47,13 @@ impl<'a> LeReader<'a> {
     }
 
     /// Passes over `length` bytes.
+    #[inline]
     pub fn skip(&mut self, length: usize, what: &'static str) -> Result<(), TooShort> {
         self.bytes(length, what).map(|_| ())
     }
 
     /// The next `N` bytes as an array.
+    #[inline]
     pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], TooShort> {
         let error = TooShort { what, needed: N, left: self.rest.len() };
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(error)?;
@@ -59,31 +62,37 @@ impl<'a> LeReader<'a> {
     }
 
     /// One byte.
+    #[inline]
     pub fn u8(&mut self, what: &'static str) -> Result<u8, TooShort> {
         self.array::<1>(what).map(|[byte]| byte)
     }
 
     /// A two-byte integer.
+    #[inline]
     pub fn u16(&mut self, what: &'static str) -> Result<u16, TooShort> {
         self.array(what).map(u16::from_le_bytes)
     }
 
     /// A four-byte integer.
+    #[inline]
     pub fn u32(&mut self, what: &'static str) -> Result<u32, TooShort> {
         self.array(what).map(u32::from_le_bytes)
     }
 
     /// A four-byte signed integer.
+    #[inline]
     pub fn i32(&mut self, what: &'static str) -> Result<i32, TooShort> {
         self.array(what).map(i32::from_le_bytes)
     }
 
     /// An eight-byte integer.
+    #[inline]
     pub fn u64(&mut self, what: &'static str) -> Result<u64, TooShort> {
         self.array(what).map(u64::from_le_bytes)
     }
 
     /// An eight-byte signed integer.
+    #[inline]
     pub fn i64(&mut self, what: &'static str) -> Result<i64, TooShort> {
         self.array(what).map(i64::from_le_bytes)
     }

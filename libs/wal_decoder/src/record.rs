@@ -8,15 +8,19 @@
 
 use bytes::Bytes;
 use postgres_ffi::{BlockNumber, PgMajor, RelTag, TooShort};
+use smallvec::SmallVec;
 use utils::Lsn;
 
 mod parse;
 
-/// A record taken apart. Every `Bytes` shares the memory of the raw record.
+/// The blocks of a record. Nearly every record has one or two, for which nothing is allocated.
+pub type BlockReferences<'a> = SmallVec<[BlockReference<'a>; 2]>;
+
+/// A record taken apart. It borrows the raw record and copies nothing of it.
 #[derive(Clone, Debug)]
-pub struct DecodedRecord {
+pub struct DecodedRecord<'a> {
     /// The whole record, header included.
-    pub raw: Bytes,
+    pub raw: &'a Bytes,
     /// Transaction, 0 if none.
     pub xid: u32,
     /// Start of the record before this one.
@@ -30,14 +34,14 @@ pub struct DecodedRecord {
     /// Top-level transaction, when logged.
     pub toplevel_xid: Option<u32>,
     /// Blocks the record refers to, in record order.
-    pub blocks: Vec<BlockReference>,
+    pub blocks: BlockReferences<'a>,
     /// Data not tied to a block.
-    pub main_data: Bytes,
+    pub main_data: &'a [u8],
 }
 
 /// One block a record refers to.
 #[derive(Clone, Debug)]
-pub struct BlockReference {
+pub struct BlockReference<'a> {
     /// Number of the reference, 0..=32; resource managers give each a role.
     pub id: u8,
     /// The fork the block belongs to.
@@ -47,16 +51,16 @@ pub struct BlockReference {
     /// The record rebuilds the page from nothing.
     pub will_init: bool,
     /// A page image, if logged.
-    pub image: Option<BlockImage>,
+    pub image: Option<BlockImage<'a>>,
     /// Data tied to this block; empty if none.
-    pub data: Bytes,
+    pub data: &'a [u8],
 }
 
 /// A page image inside a record, as logged.
-#[derive(Clone, Debug)]
-pub struct BlockImage {
+#[derive(Clone, Copy, Debug)]
+pub struct BlockImage<'a> {
     /// Stored bytes: the page without its hole, perhaps compressed.
-    pub bytes: Bytes,
+    pub bytes: &'a [u8],
     /// Where the hole begins.
     pub hole_offset: u16,
     /// Length of the hole, 0 if there is none.
@@ -135,22 +139,26 @@ pub enum RecordDecodeError {
     },
 }
 
-/// Takes a whole record apart. The result shares the memory of `raw`.
+/// Takes a whole record apart. The result borrows `raw`.
 ///
 /// The layout is the same in all supported versions; `major` decides nothing today and is there
 /// because a coming version will change it.
-pub fn decode(raw: Bytes, major: PgMajor) -> Result<DecodedRecord, RecordDecodeError> {
+pub fn decode(raw: &Bytes, major: PgMajor) -> Result<DecodedRecord<'_>, RecordDecodeError> {
     parse::decode(raw, major)
 }
 
-impl DecodedRecord {
+impl<'a> DecodedRecord<'a> {
     /// The reference with this number, if the record has it.
-    pub fn block_by_id(&self, id: u8) -> Option<&BlockReference> {
+    pub fn block_by_id(&self, id: u8) -> Option<&BlockReference<'a>> {
         self.blocks.iter().find(|block| block.id == id)
     }
 
     /// The reference to this block, if the record has one.
-    pub fn block_by_location(&self, rel: RelTag, block: BlockNumber) -> Option<&BlockReference> {
+    pub fn block_by_location(
+        &self,
+        rel: RelTag,
+        block: BlockNumber,
+    ) -> Option<&BlockReference<'a>> {
         self.blocks.iter().find(|r| r.rel == rel && r.block == block)
     }
 

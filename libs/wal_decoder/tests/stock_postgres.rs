@@ -73,7 +73,7 @@ fn decode(pgdata: &Path, start: Lsn, major: PgMajor) -> (Vec<Listed>, Lsn) {
         segment += 1;
         while let Ok(Some((next, raw))) = decoder.poll_decode() {
             let header = RecordHeader::parse(&raw).unwrap();
-            record::decode(raw, major).expect("every record can be taken apart");
+            record::decode(&raw, major).expect("every record can be taken apart");
             records.push(Listed {
                 lsn: position.normalize(WAL_SEGMENT_SIZE as u64),
                 prev: header.prev,

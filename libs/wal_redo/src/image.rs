@@ -72,14 +72,12 @@ fn decompress(
             if found != wanted {
                 return Err(ImageError::WrongLength { wanted, found });
             }
-            target.copy_from_slice(&image.bytes);
+            target.copy_from_slice(image.bytes);
             Some(wanted)
         }
-        ImageCompression::Pglz => pglz::decompress(&image.bytes, target),
-        ImageCompression::Lz4 => lz4_flex::block::decompress_into(&image.bytes, target).ok(),
-        ImageCompression::Zstd => {
-            zstd::bulk::decompress_to_buffer(image.bytes.as_ref(), target).ok()
-        }
+        ImageCompression::Pglz => pglz::decompress(image.bytes, target),
+        ImageCompression::Lz4 => lz4_flex::block::decompress_into(image.bytes, target).ok(),
+        ImageCompression::Zstd => zstd::bulk::decompress_to_buffer(image.bytes, target).ok(),
     };
     if written == Some(wanted) { Ok(()) } else { Err(corrupt) }
 }

@@ -1,6 +1,5 @@
 //! What every resource manager module is given: one record and the role its block plays.
 
-use bytes::Bytes;
 use postgres_ffi::{BlockNumber, PgMajor};
 use utils::Lsn;
 use wal_decoder::record::{BlockReference, DecodedRecord};
@@ -10,9 +9,9 @@ use crate::reader::Reader;
 
 /// One record, seen from one of its blocks.
 #[derive(Clone, Copy)]
-pub(crate) struct Target<'a> {
-    pub record: &'a DecodedRecord,
-    pub reference: &'a BlockReference,
+pub(crate) struct Target<'a, 'r> {
+    pub record: &'a DecodedRecord<'r>,
+    pub reference: &'a BlockReference<'r>,
     pub end_lsn: Lsn,
     pub major: PgMajor,
 }
@@ -26,16 +25,15 @@ pub(crate) enum Stamp {
     Keep,
 }
 
-impl<'a> Target<'a> {
+impl<'r> Target<'_, 'r> {
     /// A reader over the data that belong to no block.
-    pub(crate) fn main_data(&self) -> Reader<'a> {
-        Reader::new(&self.record.main_data)
+    pub(crate) fn main_data(&self) -> Reader<'r> {
+        Reader::new(self.record.main_data)
     }
 
     /// A reader over the data of the block at hand.
-    pub(crate) fn block_data(&self) -> Reader<'a> {
-        let data: &'a Bytes = &self.reference.data;
-        Reader::new(data)
+    pub(crate) fn block_data(&self) -> Reader<'r> {
+        Reader::new(self.reference.data)
     }
 
     /// The number of the block in another role.

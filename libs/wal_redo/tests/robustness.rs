@@ -4,7 +4,9 @@ use bytes::Bytes;
 use postgres_ffi::{BLCKSZ, ForkNumber, PgMajor, RelTag};
 use proptest::prelude::*;
 use utils::Lsn;
-use wal_decoder::record::{BlockImage, BlockReference, DecodedRecord, ImageCompression};
+use wal_decoder::record::{
+    BlockImage, BlockReference, BlockReferences, DecodedRecord, ImageCompression,
+};
 use wal_redo::{consistency, image, redo_record};
 
 const REL: RelTag = RelTag { spcnode: 1663, dbnode: 5, relnode: 16384, fork: ForkNumber::Main };
@@ -47,40 +49,61 @@ fn small_numbers() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![3 => 0u8..6, 1 => any::<u8>()], 0..120)
 }
 
-fn record() -> impl Strategy<Value = DecodedRecord> {
-    let rmid = prop::sample::select(vec![0u8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 128]);
-    let fork = prop::sample::select(vec![ForkNumber::Main, ForkNumber::VisibilityMap]);
-    let parts = (any::<bool>(), small_numbers(), small_numbers(), 0u8..7, fork);
-    (rmid, any::<u8>(), parts).prop_map(|(rmid, info, (will_init, main, data, id, fork))| {
-        let target = BlockReference {
+/// What a record of one block and its like is made of.
+#[derive(Debug)]
+struct Parts {
+    rmid: u8,
+    info: u8,
+    id: u8,
+    fork: ForkNumber,
+    will_init: bool,
+    main: Vec<u8>,
+    data: Vec<u8>,
+}
+
+static NO_BYTES: Bytes = Bytes::new();
+
+impl Parts {
+    fn record(&self) -> DecodedRecord<'_> {
+        let reference = |id, rel, block, will_init, data| BlockReference {
             id,
-            rel: REL.with_fork(fork),
-            block: 1,
+            rel,
+            block,
             will_init,
             image: None,
-            data: Bytes::from(data),
+            data,
         };
-        let other = |id| BlockReference {
-            id,
-            rel: REL,
-            block: 50 + u32::from(id),
-            will_init: false,
-            image: None,
-            data: Bytes::new(),
-        };
-        let mut blocks = vec![target];
-        blocks.extend((0..4).filter(|other_id| *other_id != id).map(other));
+        let (id, rel) = (self.id, REL.with_fork(self.fork));
+        let mut blocks = BlockReferences::new();
+        blocks.push(reference(id, rel, 1, self.will_init, &self.data));
+        let others = (0..4).filter(|other| *other != id);
+        blocks.extend(others.map(|id| reference(id, REL, 50 + u32::from(id), false, &[])));
         DecodedRecord {
-            raw: Bytes::new(),
+            raw: &NO_BYTES,
             xid: 900,
             prev: Lsn(0),
-            info,
-            rmid,
+            info: self.info,
+            rmid: self.rmid,
             origin_id: 0,
             toplevel_xid: None,
             blocks,
-            main_data: Bytes::from(main),
+            main_data: &self.main,
         }
+    }
+}
+
+fn record() -> impl Strategy<Value = Parts> {
+    let rmid = prop::sample::select(vec![0u8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 128]);
+    let fork = prop::sample::select(vec![ForkNumber::Main, ForkNumber::VisibilityMap]);
+    let parts = (any::<bool>(), small_numbers(), small_numbers(), 0u8..7, fork);
+    (rmid, any::<u8>(), parts).prop_map(|(rmid, info, (will_init, main, data, id, fork))| Parts {
+        rmid,
+        info,
+        id,
+        fork,
+        will_init,
+        main,
+        data,
     })
 }
 
@@ -88,8 +111,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn redo_never_panics(page in page(), record in record(), major in 0usize..4) {
-        let mut page = page;
+    fn redo_never_panics(page in page(), parts in record(), major in 0usize..4) {
+        let (mut page, record) = (page, parts.record());
         let rel = record.blocks[0].rel;
         let major = PgMajor::ALL[major];
         if redo_record(&mut page, rel, 1, &record, Lsn(1 << 40), major).is_ok() {
@@ -111,9 +134,8 @@ proptest! {
             ImageCompression::Lz4,
             ImageCompression::Zstd,
         ][compression];
-        let bytes = Bytes::from(bytes);
         let hole_offset = hole_offset % 400;
-        let image = BlockImage { bytes, hole_offset, hole_length, compression, apply: true };
+        let image = BlockImage { bytes: &bytes, hole_offset, hole_length, compression, apply: true };
         let _ = image::restore(&image);
     }
 }

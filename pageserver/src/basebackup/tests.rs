@@ -70,7 +70,7 @@ impl Imported {
             segment += 1;
             decoder.feed_bytes(&bytes[decoder.lsn().segment_offset(SEGMENT) as usize..]);
             while let Ok(Some((lsn, raw))) = decoder.poll_decode() {
-                let record = record::decode(raw, self.major).unwrap();
+                let record = record::decode(&raw, self.major).unwrap();
                 ingest.ingest_record(&record, lsn, &mut modification).await.unwrap();
                 modification.commit().await.unwrap();
                 ends.push(lsn);

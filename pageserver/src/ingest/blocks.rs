@@ -16,7 +16,7 @@ static ZERO_PAGE: [u8; BLCKSZ] = [0; BLCKSZ];
 impl WalIngest {
     pub(super) async fn ingest_blocks<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         for reference in &record.blocks {
@@ -41,8 +41,8 @@ impl WalIngest {
     /// not come back, so the result is stored whole.
     fn put_new_block<S: KeyStore>(
         &self,
-        record: &DecodedRecord,
-        reference: &BlockReference,
+        record: &DecodedRecord<'_>,
+        reference: &BlockReference<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) {
         let (rel, block, lsn) = (reference.rel, reference.block, modification.lsn());
@@ -94,13 +94,13 @@ impl WalIngest {
 }
 
 /// Whether the block's content before the record does not matter.
-fn initialises(reference: &BlockReference) -> bool {
+fn initialises(reference: &BlockReference<'_>) -> bool {
     reference.will_init || reference.image.as_ref().is_some_and(|image| image.apply)
 }
 
 fn put_block<S: KeyStore>(
-    record: &DecodedRecord,
-    reference: &BlockReference,
+    record: &DecodedRecord<'_>,
+    reference: &BlockReference<'_>,
     modification: &mut DatadirModification<'_, S>,
 ) -> Result<(), IngestErrorKind> {
     let applied_image = reference.image.as_ref().filter(|image| image.apply);
@@ -127,7 +127,7 @@ fn put_block<S: KeyStore>(
     Ok(())
 }
 
-fn is_page_image(record: &DecodedRecord) -> bool {
+fn is_page_image(record: &DecodedRecord<'_>) -> bool {
     record.rmid == rmgr::XLOG && matches!(record.info, xlog::FPI | xlog::FPI_FOR_HINT)
 }
 

@@ -12,18 +12,18 @@ use crate::keymap::{DatadirModification, KeyStore};
 impl WalIngest {
     pub(super) async fn ingest_xlog<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         match record.rmgr_info() {
             xlog::NEXTOID => {
-                let next_oid = LeReader::new(&record.main_data).u32("next oid")?;
+                let next_oid = LeReader::new(record.main_data).u32("next oid")?;
                 self.checkpoint_changed |= next_oid != self.checkpoint.next_oid;
                 self.checkpoint.next_oid = next_oid;
                 Ok(())
             }
             operation @ (xlog::CHECKPOINT_SHUTDOWN | xlog::CHECKPOINT_ONLINE) => {
-                let logged = CheckPoint::decode(&record.main_data)?;
+                let logged = CheckPoint::decode(record.main_data)?;
                 refuse_new_timeline(logged.prev_timeline_id, logged.this_timeline_id)?;
                 self.follow_checkpoint(&logged);
                 if operation == xlog::CHECKPOINT_SHUTDOWN {
@@ -36,13 +36,13 @@ impl WalIngest {
                 Ok(())
             }
             xlog::FPW_CHANGE => {
-                let on = LeReader::new(&record.main_data).u8("full_page_writes")? != 0;
+                let on = LeReader::new(record.main_data).u8("full_page_writes")? != 0;
                 self.checkpoint_changed |= on != self.checkpoint.full_page_writes;
                 self.checkpoint.full_page_writes = on;
                 Ok(())
             }
             xlog::END_OF_RECOVERY => {
-                let mut body = LeReader::new(&record.main_data);
+                let mut body = LeReader::new(record.main_data);
                 body.skip(8, "time of the end of recovery")?;
                 let (new, old) = (body.u32("timeline")?, body.u32("previous timeline")?);
                 refuse_new_timeline(old, new)
@@ -94,10 +94,13 @@ impl WalIngest {
         Ok(prepared.into_iter().map(|xid| xid as u32).fold(next, older))
     }
 
-    pub(super) fn ingest_standby(&mut self, record: &DecodedRecord) -> Result<(), IngestErrorKind> {
+    pub(super) fn ingest_standby(
+        &mut self,
+        record: &DecodedRecord<'_>,
+    ) -> Result<(), IngestErrorKind> {
         match record.rmgr_info() {
             standby::RUNNING_XACTS => {
-                let mut body = LeReader::new(&record.main_data);
+                let mut body = LeReader::new(record.main_data);
                 body.skip(4 + 4 + 4, "transaction counts")?;
                 body.skip(4, "next transaction")?;
                 self.checkpoint.oldest_active_xid = body.u32("oldest running transaction")?;

@@ -20,10 +20,10 @@ struct Database {
 impl WalIngest {
     pub(super) async fn ingest_dbase<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
-        let mut body = LeReader::new(&record.main_data);
+        let mut body = LeReader::new(record.main_data);
         match record.rmgr_info() {
             dbase::CREATE_FILE_COPY => {
                 let target = read_database(&mut body)?;

@@ -241,7 +241,7 @@ async fn import_wal<S: KeyStore>(
         while modification.lsn() <= start
             && let Some((lsn, raw)) = decoder.poll_decode()?
         {
-            let record = record::decode(raw, major)?;
+            let record = record::decode(&raw, major)?;
             ingest.ingest_record(&record, lsn, &mut modification).await?;
             modification.commit().await?;
         }

@@ -17,10 +17,10 @@ const TEST_PREFIX: &str = "neon-test";
 impl WalIngest {
     pub(super) fn ingest_replorigin<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
-        let mut body = LeReader::new(&record.main_data);
+        let mut body = LeReader::new(record.main_data);
         match record.rmgr_info() {
             replorigin::SET => {
                 let progress = Lsn(body.u64("origin position")?);
@@ -37,7 +37,7 @@ impl WalIngest {
 
     pub(super) async fn ingest_logical_message<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         if record.rmgr_info() != logicalmsg::MESSAGE {
@@ -50,7 +50,7 @@ impl WalIngest {
             utils::sleep_failpoint!("wal-ingest-logical-message-sleep");
         } else if let Some(path) = prefix.strip_prefix(AUX_FILE_PREFIX) {
             // A copy, because the file would otherwise keep the whole record in memory.
-            let content = Bytes::copy_from_slice(&message);
+            let content = Bytes::copy_from_slice(message);
             modification.put_aux_file(path, content).await?;
         }
         Ok(())
@@ -58,8 +58,10 @@ impl WalIngest {
 }
 
 /// Prefix and content; `None` if the prefix is not text, which ours always are.
-fn read_message(record: &DecodedRecord) -> Result<Option<(&str, Bytes)>, IngestErrorKind> {
-    let mut body = LeReader::new(&record.main_data);
+fn read_message<'a>(
+    record: &DecodedRecord<'a>,
+) -> Result<Option<(&'a str, &'a [u8])>, IngestErrorKind> {
+    let mut body = LeReader::new(record.main_data);
     body.skip(8, "database and transactional flag")?;
     let (prefix_length, message_length) = (body.u64("prefix size")?, body.u64("message size")?);
     let length = |value: u64, what| {
@@ -68,5 +70,5 @@ fn read_message(record: &DecodedRecord) -> Result<Option<(&str, Bytes)>, IngestE
     let mut prefix = LeReader::new(body.bytes(length(prefix_length, "prefix size")?, "prefix")?);
     let prefix = std::str::from_utf8(prefix.cstr("prefix")?).ok();
     let message = body.bytes(length(message_length, "message size")?, "message")?;
-    Ok(prefix.map(|prefix| (prefix, record.main_data.slice_ref(message))))
+    Ok(prefix.map(|prefix| (prefix, message)))
 }

@@ -19,10 +19,10 @@ use crate::keymap::{DatadirModification, KeyStore};
 impl WalIngest {
     pub(super) async fn ingest_clog<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
-        let mut body = LeReader::new(&record.main_data);
+        let mut body = LeReader::new(record.main_data);
         let page = self.read_page_number(&mut body)?;
         match record.rmgr_info() {
             clog::ZEROPAGE => {
@@ -70,10 +70,10 @@ impl WalIngest {
 
     pub(super) async fn ingest_multixact<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
-        let mut body = LeReader::new(&record.main_data);
+        let mut body = LeReader::new(record.main_data);
         match record.rmgr_info() {
             multixact::ZERO_OFF_PAGE => {
                 let page = self.read_page_number(&mut body)?;

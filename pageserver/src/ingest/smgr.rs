@@ -21,10 +21,10 @@ static ZERO_PAGE: [u8; BLCKSZ] = [0; BLCKSZ];
 impl WalIngest {
     pub(super) async fn ingest_smgr<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
-        let mut body = LeReader::new(&record.main_data);
+        let mut body = LeReader::new(record.main_data);
         match record.rmgr_info() {
             smgr::CREATE => {
                 let rel = read_rel(&mut body)?;

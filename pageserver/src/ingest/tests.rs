@@ -64,7 +64,7 @@ impl Followed {
             let offset = decoder.lsn().segment_offset(WAL_SEGMENT_SIZE as u64) as usize;
             decoder.feed_bytes(&bytes[offset..]);
             while let Ok(Some((lsn, raw))) = decoder.poll_decode() {
-                let record = record::decode(raw, self.major).unwrap();
+                let record = record::decode(&raw, self.major).unwrap();
                 ingest.ingest_record(&record, lsn, &mut modification).await.unwrap();
                 records += 1;
                 if records % 100 == 0 {

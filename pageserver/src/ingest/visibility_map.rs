@@ -36,7 +36,7 @@ struct Cleared {
 impl WalIngest {
     pub(super) async fn clear_visibility<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         let cleared = cleared_blocks(record)?;
@@ -78,9 +78,9 @@ impl WalIngest {
 }
 
 /// Which heap blocks lost bits, from the flags in the main data.
-fn cleared_blocks(record: &DecodedRecord) -> Result<Cleared, IngestErrorKind> {
+fn cleared_blocks(record: &DecodedRecord<'_>) -> Result<Cleared, IngestErrorKind> {
     let flags_at = |offset: usize| -> Result<u8, IngestErrorKind> {
-        let mut reader = LeReader::new(&record.main_data);
+        let mut reader = LeReader::new(record.main_data);
         reader.skip(offset, "heap record")?;
         Ok(reader.u8("heap record flags")?)
     };

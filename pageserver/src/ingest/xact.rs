@@ -15,7 +15,7 @@ use crate::keymap::{DatadirModification, KeyStore};
 impl WalIngest {
     pub(super) async fn ingest_xact<S: KeyStore>(
         &mut self,
-        record: &DecodedRecord,
+        record: &DecodedRecord<'_>,
         modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         match record.info & xact::OP_MASK {
@@ -23,7 +23,7 @@ impl WalIngest {
             | xact::ABORT
             | xact::COMMIT_PREPARED
             | xact::ABORT_PREPARED) => {
-                let end = XactEnd::parse(&record.main_data, record.info, self.major)?;
+                let end = XactEnd::parse(record.main_data, record.info, self.major)?;
                 let committed = matches!(operation, xact::COMMIT | xact::COMMIT_PREPARED);
                 let prepared = matches!(operation, xact::COMMIT_PREPARED | xact::ABORT_PREPARED);
                 let xid = if prepared { end.two_phase_xid()? } else { record.xid };
@@ -37,7 +37,7 @@ impl WalIngest {
                 Ok(())
             }
             xact::PREPARE => {
-                let state = record.main_data.clone();
+                let state = record.raw.slice_ref(record.main_data);
                 Ok(modification.put_two_phase_file(self.full_xid(record.xid), state).await?)
             }
             xact::ASSIGNMENT | xact::INVALIDATIONS => Ok(()),

@@ -31,7 +31,7 @@ impl PostgresRedo for InProcessRedo {
             .map_err(|_| ReconstructError::NotAPage { key, length: 0 })?;
         for (lsn, raw) in records {
             let lsn = *lsn;
-            let record = decode(raw.clone(), major).map_err(|source| ReconstructError::Decode {
+            let record = decode(raw, major).map_err(|source| ReconstructError::Decode {
                 key,
                 lsn,
                 source,

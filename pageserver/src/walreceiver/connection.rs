@@ -263,7 +263,7 @@ impl<'a, T: ReceiverTimeline> Session<'a, T> {
             if !lsn.is_aligned() {
                 return Err(ConnectionError::NotAligned(lsn));
             }
-            let record = record::decode(raw, self.timeline.pg_major())
+            let record = record::decode(&raw, self.timeline.pg_major())
                 .map_err(|source| ConnectionError::Record { lsn, source })?;
             self.ingest.ingest_record(&record, lsn, &mut self.modification).await?;
             fail::fail_point!("walreceiver-after-ingest");

@@ -28,7 +28,7 @@ fn redo(chain: &Chain) -> Bytes {
     let mut page = vec![0; BLCKSZ];
     let buffer: &mut [u8; BLCKSZ] = page.as_mut_slice().try_into().expect("it is a page");
     for (lsn, raw) in &chain.records {
-        let record = wal_decoder::record::decode(raw.clone(), MAJOR).expect("a record");
+        let record = wal_decoder::record::decode(raw, MAJOR).expect("a record");
         let (rel, block) = (chain.tag.rel, chain.tag.block);
         wal_redo::redo_record(buffer, rel, block, &record, *lsn, MAJOR).expect("it can be redone");
     }

@@ -134,7 +134,8 @@ fn handle(
         }
         Message::ApplyRecord(lsn, raw) => {
             let request = begun(request, "A", None)?;
-            let record = decode(raw, major).map_err(|source| ServeError::Decode { lsn, source })?;
+            let record =
+                decode(&raw, major).map_err(|source| ServeError::Decode { lsn, source })?;
             let PageTag { rel, block } = request.tag;
             wal_redo::redo_record(&mut request.page, rel, block, &record, lsn, major)?;
             Ok(None)

@@ -31,7 +31,7 @@ fn launch_with(arguments: &[&str]) -> wal_redo_process::LaunchedProcess {
 fn native(chain: &Chain) -> Vec<u8> {
     let mut page = [0; BLCKSZ];
     for (lsn, raw) in &chain.records {
-        let record = wal_decoder::record::decode(raw.clone(), PgMajor::V15).unwrap();
+        let record = wal_decoder::record::decode(raw, PgMajor::V15).unwrap();
         let (rel, block) = (chain.tag.rel, chain.tag.block);
         wal_redo::redo_record(&mut page, rel, block, &record, *lsn, PgMajor::V15).unwrap();
     }

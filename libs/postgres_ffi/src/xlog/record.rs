@@ -37,6 +37,7 @@ pub struct RecordHeader {
 
 impl RecordHeader {
     /// Reads a header from the front of `bytes`.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<RecordHeader, TooShort> {
         let mut reader = LeReader::new(bytes);
         let header = RecordHeader {

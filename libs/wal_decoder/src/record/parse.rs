@@ -4,7 +4,9 @@ use bytes::Bytes;
 use postgres_ffi::xlog::record::{RECORD_HEADER_SIZE, RecordHeader};
 use postgres_ffi::{BLCKSZ, ForkNumber, LeReader, PgMajor, RelTag, TooShort};
 
-use super::{BlockImage, BlockReference, DecodedRecord, ImageCompression, RecordDecodeError};
+use super::{
+    BlockImage, BlockReference, BlockReferences, DecodedRecord, ImageCompression, RecordDecodeError,
+};
 
 const MAX_BLOCK_ID: u8 = 32;
 const ID_TOPLEVEL_XID: u8 = 252;
@@ -26,8 +28,6 @@ const IMAGE_COMPRESSED: u8 = IMAGE_PGLZ | IMAGE_LZ4 | IMAGE_ZSTD;
 
 /// Most block references that a record can have.
 const MAX_BLOCKS: usize = MAX_BLOCK_ID as usize + 1;
-/// Room for the references of nearly every record.
-const USUAL_BLOCKS: usize = 2;
 
 /// Bytes of data that a block reference announces.
 #[derive(Clone, Copy, Default)]
@@ -37,10 +37,10 @@ struct BlockLengths {
 }
 
 /// All header items of a record. The blocks have no data yet.
-struct Items {
+struct Items<'a> {
     toplevel_xid: Option<u32>,
     origin_id: u16,
-    blocks: Vec<BlockReference>,
+    blocks: BlockReferences<'a>,
     /// Beside the blocks rather than in them: few records have many.
     lengths: [BlockLengths; MAX_BLOCKS],
     main_length: usize,
@@ -53,8 +53,8 @@ struct Parser<'a> {
     info: u8,
 }
 
-pub(super) fn decode(raw: Bytes, _major: PgMajor) -> Result<DecodedRecord, RecordDecodeError> {
-    let header = RecordHeader::parse(&raw).map_err(|source| RecordDecodeError::TooShort {
+pub(super) fn decode(raw: &Bytes, _major: PgMajor) -> Result<DecodedRecord<'_>, RecordDecodeError> {
+    let header = RecordHeader::parse(raw).map_err(|source| RecordDecodeError::TooShort {
         rmid: 0,
         info: 0,
         source,
@@ -68,9 +68,9 @@ pub(super) fn decode(raw: Bytes, _major: PgMajor) -> Result<DecodedRecord, Recor
     let mut parser = Parser { reader: LeReader::new(body), rmid, info };
     let mut items = parser.items()?;
     for (reference, lengths) in items.blocks.iter_mut().zip(items.lengths) {
-        parser.block_data(reference, lengths, &raw)?;
+        parser.block_data(reference, lengths)?;
     }
-    let main_data = parser.slice(items.main_length, "main data", &raw)?;
+    let main_data = parser.slice(items.main_length, "main data")?;
     if parser.reader.remaining() > 0 {
         let surplus = parser.reader.remaining();
         return Err(RecordDecodeError::Surplus { rmid, info, surplus });
@@ -88,13 +88,13 @@ pub(super) fn decode(raw: Bytes, _major: PgMajor) -> Result<DecodedRecord, Recor
     })
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     /// Header items end where the bytes left are exactly the data announced so far.
-    fn items(&mut self) -> Result<Items, RecordDecodeError> {
+    fn items(&mut self) -> Result<Items<'a>, RecordDecodeError> {
         let mut items = Items {
             toplevel_xid: None,
             origin_id: 0,
-            blocks: Vec::new(),
+            blocks: BlockReferences::new(),
             lengths: [BlockLengths::default(); MAX_BLOCKS],
             main_length: 0,
         };
@@ -127,9 +127,6 @@ impl Parser<'_> {
                         return Err(self.bad_block(id, "more references than a record can have"));
                     };
                     *place = lengths;
-                    if items.blocks.is_empty() {
-                        items.blocks.reserve_exact(USUAL_BLOCKS);
-                    }
                     items.blocks.push(reference);
                 }
                 id => {
@@ -145,7 +142,7 @@ impl Parser<'_> {
         &mut self,
         id: u8,
         last_rel: &mut Option<RelTag>,
-    ) -> Result<(BlockReference, BlockLengths), RecordDecodeError> {
+    ) -> Result<(BlockReference<'a>, BlockLengths), RecordDecodeError> {
         let flags = self.reader.u8("block flags").map_err(|e| self.short(e))?;
         let data_length = self.reader.u16("block data length").map_err(|e| self.short(e))?;
         let fork = ForkNumber::from_u8(flags & FORK_MASK)
@@ -164,8 +161,7 @@ impl Parser<'_> {
         *last_rel = Some(rel);
         let block = self.reader.u32("block number").map_err(|e| self.short(e))?;
         let will_init = flags & WILL_INIT != 0;
-        let data = Bytes::new();
-        let reference = BlockReference { id, rel, block, will_init, image, data };
+        let reference = BlockReference { id, rel, block, will_init, image, data: &[] };
         Ok((reference, BlockLengths { image: image_length, data: data_length }))
     }
 
@@ -178,7 +174,7 @@ impl Parser<'_> {
         })
     }
 
-    fn image_header(&mut self, id: u8) -> Result<(BlockImage, u16), RecordDecodeError> {
+    fn image_header(&mut self, id: u8) -> Result<(BlockImage<'a>, u16), RecordDecodeError> {
         let length = self.reader.u16("image length").map_err(|e| self.short(e))?;
         let hole_offset = self.reader.u16("hole offset").map_err(|e| self.short(e))?;
         let flags = self.reader.u8("image flags").map_err(|e| self.short(e))?;
@@ -200,35 +196,27 @@ impl Parser<'_> {
             return Err(self.bad_block(id, "image hole reaches beyond the page"));
         }
         let apply = flags & IMAGE_APPLY != 0;
-        let bytes = Bytes::new();
-        let image = BlockImage { bytes, hole_offset, hole_length, compression, apply };
+        let image = BlockImage { bytes: &[], hole_offset, hole_length, compression, apply };
         Ok((image, length))
     }
 
     fn block_data(
         &mut self,
-        reference: &mut BlockReference,
+        reference: &mut BlockReference<'a>,
         lengths: BlockLengths,
-        raw: &Bytes,
     ) -> Result<(), RecordDecodeError> {
         if let Some(image) = &mut reference.image {
-            image.bytes = self.slice(usize::from(lengths.image), "page image", raw)?;
+            image.bytes = self.slice(usize::from(lengths.image), "page image")?;
         }
         if lengths.data > 0 {
-            reference.data = self.slice(usize::from(lengths.data), "block data", raw)?;
+            reference.data = self.slice(usize::from(lengths.data), "block data")?;
         }
         Ok(())
     }
 
-    /// The next bytes of the record as a part of its shared memory.
-    fn slice(
-        &mut self,
-        length: usize,
-        what: &'static str,
-        raw: &Bytes,
-    ) -> Result<Bytes, RecordDecodeError> {
-        let bytes = self.reader.bytes(length, what).map_err(|e| self.short(e))?;
-        Ok(raw.slice_ref(bytes))
+    /// The next bytes of the record.
+    fn slice(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], RecordDecodeError> {
+        self.reader.bytes(length, what).map_err(|e| self.short(e))
     }
 
     fn short(&self, source: TooShort) -> RecordDecodeError {

@@ -20,7 +20,8 @@ fn main() -> Result<()> {
         bail!("usage: redo_check <pg_wal directory> <major version>");
     };
     let major = major.parse::<u32>().context("the major version must be a number")?;
-    let (checker, _) = wal_directory::check(Path::new(directory), PgMajor::try_from(major)?)?;
+    let major = PgMajor::try_from(major)?;
+    let (checker, _) = wal_directory::check(Path::new(directory), major, |_, _| {})?;
     println!("{}", checker.coverage());
     for mismatch in checker.mismatches().iter().take(SHOWN_MISMATCHES) {
         println!("{mismatch}");

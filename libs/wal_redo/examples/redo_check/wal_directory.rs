@@ -14,7 +14,12 @@ use wal_redo::consistency::Checker;
 const SEGMENT_NAME_LENGTH: usize = 24;
 
 /// Replays every record from the oldest segment to the end of the log. Returns also where that is.
-pub fn check(directory: &Path, major: PgMajor) -> Result<(Checker, Lsn)> {
+/// `progress` is told before each segment how many are done and how many there are.
+pub fn check(
+    directory: &Path,
+    major: PgMajor,
+    progress: impl Fn(usize, usize),
+) -> Result<(Checker, Lsn)> {
     let segments = segment_files(directory)?;
     let (first, _) = segments.first().context("the directory has no WAL segments")?;
     let mut stream = WalStreamDecoder::new(Lsn(first * WAL_SEGMENT_SIZE as u64), major);
@@ -25,10 +30,11 @@ pub fn check(directory: &Path, major: PgMajor) -> Result<(Checker, Lsn)> {
             break;
         }
         stream.feed_bytes(&fs::read(path).with_context(|| format!("reading {}", path.display()))?);
+        progress((number - first) as usize, segments.len());
         loop {
             match stream.poll_decode() {
                 Ok(Some((end_lsn, raw))) => {
-                    checker.check(&decode(raw, major)?, end_lsn);
+                    checker.check(&decode(&raw, major)?, end_lsn);
                     reached = end_lsn;
                 }
                 Ok(None) => break,

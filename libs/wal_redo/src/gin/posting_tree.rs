@@ -50,7 +50,8 @@ pub(super) fn insert_internal(
     }
     let at = CONTENT_AT + usize::from(offset - 1) * ITEM_BYTES;
     let end = CONTENT_AT + usize::from(count) * ITEM_BYTES;
-    set_content_size(page, usize::from(count + 1) * ITEM_BYTES)?;
+    // The number is the page's own claim; that the content fits says that one more can be counted.
+    set_content_size(page, (usize::from(count) + 1) * ITEM_BYTES)?;
     page.set_u16(at, (right_child >> 16) as u16)?;
     page.set_u16(at + 2, right_child as u16)?;
     page.slice_mut(at, end - at + ITEM_BYTES)?.copy_within(..end - at, ITEM_BYTES);
@@ -136,3 +137,6 @@ fn add_items(segment: &[u8], data: &mut Reader) -> Result<Vec<u8>, RedoFailure> 
     items.sort_unstable();
     encode(&items)
 }
+
+#[cfg(test)]
+mod tests;

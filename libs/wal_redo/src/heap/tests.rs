@@ -9,26 +9,38 @@ use crate::{Outcome, RedoFailure, redo_record};
 const REL: RelTag = RelTag { spcnode: 1663, dbnode: 5, relnode: 16384, fork: ForkNumber::Main };
 const BLOCK: u32 = 7;
 
-fn reference(id: u8, rel: RelTag, block: u32, data: Vec<u8>) -> BlockReference {
-    BlockReference { id, rel, block, will_init: false, image: None, data: Bytes::from(data) }
+static NO_BYTES: Bytes = Bytes::new();
+
+/// Records borrow their data; those of a few tests may as well live for ever.
+fn kept(data: Vec<u8>) -> &'static [u8] {
+    Box::leak(data.into_boxed_slice())
 }
 
-fn record(rmid: u8, info: u8, main: Vec<u8>, blocks: Vec<BlockReference>) -> DecodedRecord {
+fn reference(id: u8, rel: RelTag, block: u32, data: Vec<u8>) -> BlockReference<'static> {
+    BlockReference { id, rel, block, will_init: false, image: None, data: kept(data) }
+}
+
+fn record(
+    rmid: u8,
+    info: u8,
+    main: Vec<u8>,
+    blocks: Vec<BlockReference<'static>>,
+) -> DecodedRecord<'static> {
     DecodedRecord {
-        raw: Bytes::new(),
+        raw: &NO_BYTES,
         xid: 700,
         prev: Lsn(0),
         info,
         rmid,
         origin_id: 0,
         toplevel_xid: None,
-        blocks,
-        main_data: Bytes::from(main),
+        blocks: blocks.into(),
+        main_data: kept(main),
     }
 }
 
 /// INSERT of the user data `body` at `offset`, on a fresh page.
-fn insert(offset: u16, body: &[u8]) -> DecodedRecord {
+fn insert(offset: u16, body: &[u8]) -> DecodedRecord<'static> {
     let mut data = vec![1, 0, 0, 8, 24, 0];
     data.extend_from_slice(body);
     let mut main = offset.to_le_bytes().to_vec();
@@ -130,7 +142,7 @@ fn an_update_with_a_prefix_longer_than_the_old_tuple_is_refused() {
     assert!(redo_record(&mut page, REL, BLOCK, &update, Lsn(200), PgMajor::V15).is_err());
 }
 
-fn visible(flags: u8) -> DecodedRecord {
+fn visible(flags: u8) -> DecodedRecord<'static> {
     let map = REL.with_fork(ForkNumber::VisibilityMap);
     let blocks = vec![reference(0, map, 0, Vec::new()), reference(1, REL, BLOCK, Vec::new())];
     record(9, 0x40, vec![0, 0, 0, 0, flags], blocks)

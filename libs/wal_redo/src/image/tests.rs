@@ -1,10 +1,8 @@
-use bytes::Bytes;
-
 use super::*;
 
-fn image(bytes: Vec<u8>, hole: (u16, u16), compression: ImageCompression) -> BlockImage {
+fn image(bytes: &[u8], hole: (u16, u16), compression: ImageCompression) -> BlockImage<'_> {
     let (hole_offset, hole_length) = hole;
-    BlockImage { bytes: Bytes::from(bytes), hole_offset, hole_length, compression, apply: true }
+    BlockImage { bytes, hole_offset, hole_length, compression, apply: true }
 }
 
 fn sample() -> Vec<u8> {
@@ -12,7 +10,7 @@ fn sample() -> Vec<u8> {
 }
 
 fn assert_restores(bytes: Vec<u8>, compression: ImageCompression) {
-    let page = restore(&image(bytes, (500, 1000), compression)).unwrap();
+    let page = restore(&image(&bytes, (500, 1000), compression)).unwrap();
     assert_eq!(page[..500], sample()[..500]);
     assert_eq!(page[500..1500], [0; 1000]);
     assert_eq!(page[1500..], sample()[500..]);
@@ -49,14 +47,14 @@ fn a_pglz_image_of_literals_and_matches_is_decompressed() {
         in_group += 1;
         produced += 273;
     }
-    let page = restore(&image(stream, (0, 0), ImageCompression::Pglz)).unwrap();
+    let page = restore(&image(&stream, (0, 0), ImageCompression::Pglz)).unwrap();
     assert_eq!(*page, [0; BLCKSZ]);
 }
 
 #[test]
 fn a_pglz_match_before_the_beginning_is_refused() {
     let stream = vec![0b0000_0001, 0x00, 0x05];
-    let result = restore(&image(stream, (0, 0), ImageCompression::Pglz));
+    let result = restore(&image(&stream, (0, 0), ImageCompression::Pglz));
     assert_eq!(result, Err(ImageError::Corrupt(ImageCompression::Pglz)));
 }
 
@@ -67,18 +65,18 @@ fn surplus_pglz_input_is_refused() {
     let wanted = 8;
     let hole = (0, (BLCKSZ - wanted) as u16);
     stream.push(9);
-    let result = restore(&image(stream, hole, ImageCompression::Pglz));
+    let result = restore(&image(&stream, hole, ImageCompression::Pglz));
     assert_eq!(result, Err(ImageError::Corrupt(ImageCompression::Pglz)));
 }
 
 #[test]
 fn a_hole_outside_the_page_is_refused() {
-    let result = restore(&image(vec![0; 192], (8000, 8000), ImageCompression::None));
+    let result = restore(&image(&[0; 192], (8000, 8000), ImageCompression::None));
     assert_eq!(result, Err(ImageError::BadHole { offset: 8000, length: 8000 }));
 }
 
 #[test]
 fn an_image_of_the_wrong_length_is_refused() {
-    let result = restore(&image(vec![0; 100], (0, 0), ImageCompression::None));
+    let result = restore(&image(&[0; 100], (0, 0), ImageCompression::None));
     assert_eq!(result, Err(ImageError::WrongLength { wanted: BLCKSZ, found: 100 }));
 }

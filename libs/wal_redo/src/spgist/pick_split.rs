@@ -24,7 +24,7 @@ struct PickSplit<'a> {
 }
 
 impl<'a> PickSplit<'a> {
-    fn read(target: &Target<'a>) -> Result<Self, RedoFailure> {
+    fn read(target: &Target<'_, 'a>) -> Result<Self, RedoFailure> {
         let mut main = target.main_data();
         main.skip(1, "root flag")?;
         main.align(2);

@@ -212,6 +212,20 @@ impl Coverage {
         Coverage { major, seen }
     }
 
+    /// How many records there were and pages they changed, in words.
+    pub fn summary(&self) -> String {
+        let sum = |member: fn(&Counts) -> u64| self.seen.values().map(member).sum::<u64>();
+        format!(
+            "{} records, {} pages compared, {} restored from images, {} without a check image, {} \
+             not to be had before a first image",
+            sum(|counts| counts.records),
+            sum(|counts| counts.verified),
+            sum(|counts| counts.restored),
+            sum(|counts| counts.unverified),
+            sum(|counts| counts.skipped),
+        )
+    }
+
     fn records(&self, kind: &RecordType) -> Option<Counts> {
         let exists = kind.first <= self.major && self.major <= kind.last;
         exists.then(|| self.seen.get(&(kind.rmid, kind.operation)).copied().unwrap_or_default())

@@ -8,9 +8,11 @@ mod catalog;
 mod regression;
 #[path = "../../examples/redo_check/wal_directory.rs"]
 mod wal_directory;
-mod workload;
 
-use pg_testing::{TestCluster, bin_dir};
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use pg_testing::{TestCluster, bin_dir, workload};
 use postgres_ffi::{ControlFile, PgMajor};
 use wal_redo::consistency::Checker;
 
@@ -27,6 +29,9 @@ wal_keep_size = 60GB
 max_connections = 60
 ";
 
+/// How often a long comparison says how far it is.
+const SEGMENTS_PER_REPORT: usize = 100;
+
 /// A server whose WAL can be checked.
 fn start(major: PgMajor, settings: &str) -> TestCluster {
     let mut cluster = TestCluster::init_with(bin_dir(major.number()));
@@ -41,7 +46,13 @@ fn check(mut cluster: TestCluster, major: PgMajor) -> Checker {
     cluster.stop("fast");
     let control = std::fs::read(cluster.pgdata().join("global/pg_control")).unwrap();
     let control = ControlFile::parse(&control).unwrap();
-    let (checker, end) = wal_directory::check(&cluster.pgdata().join("pg_wal"), major).unwrap();
+    let progress = |done: usize, all: usize| {
+        if done.is_multiple_of(SEGMENTS_PER_REPORT) {
+            println!("PostgreSQL {major}: compared {done} of {all} segments");
+        }
+    };
+    let directory = cluster.pgdata().join("pg_wal");
+    let (checker, end) = wal_directory::check(&directory, major, progress).unwrap();
     let shown: Vec<_> = checker.mismatches().iter().take(20).map(ToString::to_string).collect();
     assert!(shown.is_empty(), "pages differ from the server's:\n{}", shown.join("\n"));
     let last = control.checkpoint_lsn();
@@ -89,20 +100,44 @@ fn chosen_majors() -> Vec<PgMajor> {
     chosen.split_whitespace().map(major).collect()
 }
 
+/// Versions that are checked side by side: `ORACLE_JOBS`, 1 without it.
+fn jobs() -> usize {
+    std::env::var("ORACLE_JOBS").map_or(1, |jobs| jobs.parse().unwrap())
+}
+
+/// Everything there is, on one version.
+fn check_all(major: PgMajor) -> Coverage {
+    let mut cluster = start(major, "autovacuum_naptime = 1s\nwal_compression = pglz\n");
+    regression::run(&cluster, major);
+    println!("PostgreSQL {major}: our workload");
+    workload::run(&mut cluster);
+    println!("PostgreSQL {major}: a million transactions");
+    workload::burn_a_million_transactions(&cluster);
+    let coverage = Coverage::new(major, check(cluster, major).counts());
+    println!("PostgreSQL {major}: no page differs; {}", coverage.summary());
+    coverage
+}
+
 /// The regression SQL of every version there are sources of, our own workload and a million
 /// transactions, with one table over all versions at the end.
 #[test]
 #[ignore = "takes long; make test-redo runs it"]
 fn every_page_of_the_regression_sql_equals_the_servers() {
-    let mut versions = Vec::new();
-    for major in chosen_majors() {
-        let mut cluster = start(major, "autovacuum_naptime = 1s\nwal_compression = pglz\n");
-        regression::run(&mut cluster, major);
-        workload::run(&mut cluster);
-        workload::burn_a_million_transactions(&cluster);
-        versions.push(Coverage::new(major, check(cluster, major).counts()));
-        println!("PostgreSQL {major}: no page differs");
-    }
+    let waiting = Mutex::new(VecDeque::from(chosen_majors()));
+    let next = || waiting.lock().unwrap().pop_front();
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs() {
+            scope.spawn(|| {
+                while let Some(major) = next() {
+                    let coverage = check_all(major);
+                    done.lock().unwrap().push(coverage);
+                }
+            });
+        }
+    });
+    let mut versions = done.into_inner().unwrap();
+    versions.sort_by_key(|version| version.major);
     println!("{}", catalog::table(&versions));
     for version in &versions {
         let (missing, unknown) = (version.missing(), version.unknown());

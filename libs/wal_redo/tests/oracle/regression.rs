@@ -37,19 +37,21 @@ fn schedule(directory: &Path) -> Vec<Vec<String>> {
 }
 
 /// Runs the schedule on the server.
-pub fn run(cluster: &mut TestCluster, major: PgMajor) {
+pub fn run(cluster: &TestCluster, major: PgMajor) {
     let (version, directory) = sources(major);
     println!("PostgreSQL {major}: regression SQL of {version} in {}", directory.display());
     cluster.sql(&format!("CREATE DATABASE {DATABASE} TEMPLATE template0"));
     for (key, value) in [("lc_messages", "'C'"), ("timezone_abbreviations", "'Default'")] {
         cluster.sql(&format!("ALTER DATABASE {DATABASE} SET {key} TO {value}"));
     }
-    for group in schedule(&directory) {
+    let groups = schedule(&directory);
+    for (number, group) in (1..).zip(&groups) {
+        println!("PostgreSQL {major}: group {number} of {} of the schedule", groups.len());
         for scripts in group.chunks(SESSIONS) {
             thread::scope(|scope| {
                 for name in scripts {
                     let path = directory.join("sql").join(format!("{name}.sql"));
-                    let (cluster, directory) = (&*cluster, &directory);
+                    let directory = &directory;
                     scope.spawn(move || run_script(cluster, directory, &path));
                 }
             });

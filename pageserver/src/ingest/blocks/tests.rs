@@ -36,7 +36,8 @@ async fn ingest(records: &[RawRecord]) -> MemoryStore {
     let shard = ShardIdentity::unsharded();
     let mut ingest = WalIngest::new(&store, shard, MAJOR, Lsn(0x100)).await.unwrap();
     for (number, record) in (1..).zip(records) {
-        let record = decode(Bytes::from(record.to_bytes(Lsn(0))), MAJOR).unwrap();
+        let raw = Bytes::from(record.to_bytes(Lsn(0)));
+        let record = decode(&raw, MAJOR).unwrap();
         let lsn = Lsn(0x100 + 0x100 * number);
         ingest.ingest_record(&record, lsn, &mut modification).await.unwrap();
     }

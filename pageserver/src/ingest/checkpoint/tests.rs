@@ -24,7 +24,8 @@ async fn ingest(info: u8, body: &[u8]) -> Result<CheckPoint, IngestError> {
     let shard = ShardIdentity::unsharded();
     let mut ingest = WalIngest::new(&store, shard, MAJOR, Lsn(0x100)).await.unwrap();
     let raw = RawRecord::with_main_data(rmgr::XLOG, info, 0, body).to_bytes(Lsn(0));
-    let record = decode(Bytes::from(raw), MAJOR).unwrap();
+    let raw = Bytes::from(raw);
+    let record = decode(&raw, MAJOR).unwrap();
     ingest.ingest_record(&record, Lsn(0x200), &mut modification).await?;
     modification.commit().await.unwrap();
     Ok(Keymap::at(&store, store.last_record_lsn()).checkpoint().await.unwrap())

@@ -97,7 +97,7 @@ pub async fn import_wal_tar<S: KeyStore>(
         while last < end
             && let Some((lsn, raw)) = decoder.poll_decode()?
         {
-            let record = record::decode(raw, major)?;
+            let record = record::decode(&raw, major)?;
             ingest.ingest_record(&record, lsn, &mut modification).await?;
             modification.commit().await?;
             last = lsn;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pageserver_api::Key;
 use pageserver_api::shard::ShardIdentity;
-use pg_testing::{TestCluster, bin_dir};
+use pg_testing::{TestCluster, bin_dir, workload};
 use postgres_ffi::page::{Page, page_is_new, page_lsn};
 use postgres_ffi::pg_constants::rmgr;
 use postgres_ffi::{BLCKSZ, ForkNumber, PgMajor, RelTag};
@@ -167,10 +167,7 @@ async fn compare(store: &MemoryStore, pgdata: &Path) -> usize {
 
 async fn compare_after_the_workload(major: PgMajor) {
     let (mut followed, mut standby) = primary_and_standby(major).await;
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../libs/wal_redo/tests/oracle");
-    for name in ["workload.sql", "indexes.sql", "records.sql"] {
-        followed.cluster.run_script("postgres", &scripts.join(name), &[]);
-    }
+    workload::run_scripts(&followed.cluster);
     followed.cluster.stop("fast");
     followed.ingest_all(&followed.cluster.pgdata().join("pg_wal")).await;
     replay(&mut standby, followed.store.last_record_lsn());
