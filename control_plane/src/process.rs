@@ -28,7 +28,7 @@ const POLLS_UNTIL_NOTICE: u32 = 50;
 const SHOWN_LOG_LINES: usize = 5;
 
 /// Variables that daemons get from our environment.
-const PASSED_THROUGH: [&str; 6] = [
+const PASSED_THROUGH: [&str; 7] = [
     "LLVM_PROFILE_FILE",
     "FAILPOINTS",
     "RUST_LOG",
