@@ -148,7 +148,7 @@ impl CheckpointSearch {
             if !is_checkpoint {
                 continue;
             }
-            let checkpoint = CheckPoint::decode(&record.main_data)?;
+            let checkpoint = CheckPoint::decode(record.main_data)?;
             if checkpoint.redo == self.redo_lsn {
                 return Ok(Some(CheckpointRecord { lsn, checkpoint }));
             }
