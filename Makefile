@@ -42,7 +42,7 @@ test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
 test-slow: ## The pytest cases that take minutes (LEDGER_SECONDS=600), all other tests left out
 	@PYTEST_ARGS="-m slow $(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
 
-test-redo: ## Redo against PostgreSQL's own regression SQL, every record compared (an hour)
+test-redo: ## Redo against PostgreSQL's own regression SQL and standbys (ORACLE_MAJORS="15 16 17 18"; up to an hour)
 	@scripts/test_redo.sh
 
 test-azure: ## The suite of remote storage against Azurite, a server for Azure's protocol
@@ -65,7 +65,7 @@ bench-redo: ## Benchmarks of redo and ingest, and the WAL that page images cost
 docs: ## Build the book in docs/ (needs mdbook)
 	mdbook build docs
 
-fuzz: ## Run every fuzz target for FUZZ_SECONDS (default 60) each
+fuzz: ## Run fuzz targets (FUZZ_TARGETS, FUZZ_JOBS) for FUZZ_SECONDS (60) each; FUZZ_MAJORS="15 18" seeds them from servers
 	@scripts/fuzz.sh
 
 clean: ## Remove build products and test output

@@ -120,7 +120,26 @@ fn switch_page_images(cluster: &TestCluster) {
     }
 }
 
-/// So many that a segment of the commit log can go.
+/// So many that a segment of the commit log can go, and goes.
 pub fn burn_a_million_transactions(cluster: &TestCluster) {
     cluster.run_script("postgres", &script("million.sql"), &[]);
+    freeze(cluster);
+    // What a checkpoint has not seen yet is kept.
+    cluster.sql("CHECKPOINT");
+    freeze(cluster);
+}
+
+/// Freezes the rows of every database: one that is left out keeps all of the old files.
+fn freeze(cluster: &TestCluster) {
+    let set_template0 = |allowed: bool| {
+        let update = format!("UPDATE pg_database SET datallowconn = {allowed}");
+        cluster.sql(&format!("{update} WHERE datname = 'template0'"));
+    };
+    set_template0(true);
+    let databases = cluster.sql("SELECT datname FROM pg_database WHERE datallowconn");
+    for database in databases.lines() {
+        let settings = "SET vacuum_freeze_min_age = 0; SET vacuum_multixact_freeze_min_age = 0;";
+        cluster.sql_in(database, &format!("{settings} VACUUM (FREEZE)"));
+    }
+    set_template0(false);
 }

@@ -115,6 +115,7 @@ fn check_all(major: PgMajor) -> Coverage {
     workload::burn_a_million_transactions(&cluster);
     let coverage = Coverage::new(major, check(cluster, major).counts());
     println!("PostgreSQL {major}: no page differs; {}", coverage.summary());
+    println!("PostgreSQL {major}: types of record that did not come up: {:?}", coverage.missing());
     coverage
 }
 
