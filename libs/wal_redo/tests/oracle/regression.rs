@@ -18,6 +18,8 @@ const SESSIONS: usize = 8;
 const CLIENT_SCRIPT: &str = "psql_pipeline";
 /// A script that waits for something that never comes is ended.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(300);
+/// How long a server may take to redo what it has logged since its last checkpoint.
+const RECOVERY_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The regression directory of a version or, where its sources are not to be had, the nearest.
 fn sources(major: PgMajor) -> (PgMajor, PathBuf) {
@@ -42,6 +44,17 @@ fn schedule(directory: &Path) -> Vec<Vec<String>> {
     groups.map(scripts).collect()
 }
 
+/// Waits until the server takes connections. Late in its schedule the SQL of 18 brings backends of 17 and
+/// 18 to a segmentation fault, after which the whole server starts anew.
+fn wait_for_recovery(cluster: &TestCluster) {
+    let socket = cluster.pgdata().parent().unwrap().to_owned();
+    let deadline = Instant::now() + RECOVERY_DEADLINE;
+    while !cluster.run("pg_isready", &["-q", "-h", socket.to_str().unwrap()]).status.success() {
+        assert!(Instant::now() < deadline, "the server does not come back after a crash");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Runs the schedule on the server.
 pub fn run(cluster: &TestCluster, major: PgMajor) {
     let (version, directory) = sources(major);
@@ -63,6 +76,7 @@ pub fn run(cluster: &TestCluster, major: PgMajor) {
             });
         }
     }
+    wait_for_recovery(cluster);
 }
 
 fn run_script(cluster: &TestCluster, directory: &Path, script: &Path) {
