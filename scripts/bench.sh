@@ -13,6 +13,7 @@ export POSTGRES_DISTRIB_DIR NEON_BIN="${NEON_BIN:-$ROOT/target/release}"
 export PYTHONPATH=test_runner
 "$ROOT/.venv/bin/python" test_runner/performance/bench.py \
     --output "$OUTPUT" --seconds "${BENCH_SECONDS:-10}" "$@"
+"$ROOT/.venv/bin/python" test_runner/performance/commit_cost.py --output "$OUTPUT-cost"
 "$ROOT/.venv/bin/python" test_runner/performance/many_tenants.py \
     --output "$OUTPUT-tenants" --tenants "${BENCH_TENANTS:-2000}"
 cargo bench -p pageserver --bench layer_read

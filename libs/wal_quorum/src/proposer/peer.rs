@@ -38,6 +38,9 @@ impl Phase {
     }
 }
 
+/// With so many messages unanswered one is being synced and another is next.
+const BUSY_AT: u32 = 2;
+
 /// How far streaming to one safekeeper is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stream {
@@ -49,9 +52,9 @@ pub(super) struct Stream {
     pub(super) announce: bool,
     /// The commit position it was told last.
     pub(super) told_commit_lsn: Lsn,
-    /// Messages with WAL that wait for an answer. One answer may be for several of them, so this
-    /// can be too high by what was synced together, but is never at the limit with nothing under
-    /// way: the last answer took it below.
+    /// Messages with WAL that wait for an answer, counted up to [`BUSY_AT`]. One answer may be for
+    /// several of them, so this can be too high by what was synced together. It is never at the
+    /// limit with nothing under way: it does not go beyond, and the last answer took it below.
     pub(super) unanswered: u32,
 }
 
@@ -70,7 +73,7 @@ impl Stream {
     /// Notes a message that was sent.
     pub(super) fn note_sent(&mut self, end_lsn: Lsn, commit_lsn: Lsn) {
         if end_lsn > self.next_lsn {
-            self.unanswered += 1;
+            self.unanswered = (self.unanswered + 1).min(BUSY_AT);
         }
         self.next_lsn = end_lsn;
         self.sending = true;
@@ -87,7 +90,7 @@ impl Stream {
     /// them can as well gather here. The position in an answer does not tell: it stays where
     /// it is while a record is longer than a message.
     pub(super) fn is_busy(&self) -> bool {
-        self.unanswered >= 2
+        self.unanswered >= BUSY_AT
     }
 }
 

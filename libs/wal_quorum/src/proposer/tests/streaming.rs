@@ -90,6 +90,18 @@ fn full_messages_do_not_wait_for_a_busy_safekeeper() {
 }
 
 #[test]
+fn many_full_messages_that_one_answer_is_for_hold_nothing_back() {
+    let mut table = Table::elected(1);
+    let end_lsn = E + 5 * MAX_APPEND_BYTES;
+    table.event(Event::WalAvailable { end_lsn });
+    (0..5).for_each(|_| drop(table.sent(0)));
+    table.flushed(0, end_lsn);
+    let next = wal_sends(&table.event(Event::WalAvailable { end_lsn: end_lsn + 8 }));
+    assert_eq!(next.len(), 1);
+    assert_eq!((next[0].1.begin_lsn, next[0].1.end_lsn), (end_lsn, end_lsn + 8));
+}
+
+#[test]
 fn a_commit_position_travels_with_the_next_wal() {
     let mut table = Table::elected(1);
     table.event(Event::WalAvailable { end_lsn: E + 8 });
