@@ -31,8 +31,8 @@ pub enum Disturbance {
 /// A random list of disturbances with their times in milliseconds.
 pub fn random(rng: &mut StdRng, safekeepers: usize) -> Vec<(u64, Disturbance)> {
     let mut time_ms = rng.random_range(0..100);
-    let pause_bound_ms = [60, 250, 500][rng.random_range(0..3)];
-    let count = rng.random_range(1..50);
+    let pause_bound_ms = [60, 250, 1000][rng.random_range(0..3)];
+    let count = rng.random_range(1..100);
     let contested = rng.random_bool(0.3);
     let schedule = (0..count).map(|_| {
         time_ms += rng.random_range(0..pause_bound_ms);
