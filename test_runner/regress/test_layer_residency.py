@@ -203,7 +203,9 @@ def test_a_full_disk_is_relieved(neon_env_builder: NeonEnvBuilder) -> None:
         f"mock_statvfs = {mock} }}\n"
     )
     config = env.pageserver.workdir / "pageserver.toml"
-    config.write_text(line + config.read_text())
+    text = config.read_text().replace("[disk_usage_based_eviction]\nenabled = false\n", "")
+    assert "disk_usage_based_eviction" not in text
+    config.write_text(line + text)
     env.pageserver.start()
 
     def relieved() -> None:
