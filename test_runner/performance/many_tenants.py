@@ -171,13 +171,17 @@ def measure(env: NeonEnv, tenants: int) -> None:
     env.pageserver.stop()
     for _ in range(tenants):
         template.copy_to(env, new_id())
-    elapsed_ms, full_kb = start(env, tenants)
-    cpu_s = processor_seconds(env.pageserver.pid)
     size = sum(len(content) for content in template.contents.values()) / 2**20
     print(f"\n{tenants} idle tenants with {size:.1f} MiB each")
-    print(f"all active: {elapsed_ms:.0f} ms after the start of the process, {cpu_s:.1f} s of processor time")
-    print(f"memory: {full_kb / 1024:.0f} MiB, {(full_kb - empty_kb) / max(tenants, 1):.0f} kB each")
-    print(f"threads: {len(os.listdir(f'/proc/{env.pageserver.pid}/task'))}")
+    # At the first start the sizes of their databases are computed; then they are known.
+    for what in ("first start", "start after an orderly stop"):
+        elapsed_ms, full_kb = start(env, tenants)
+        cpu_s = processor_seconds(env.pageserver.pid)
+        print(f"{what}: all active after {elapsed_ms:.0f} ms, {cpu_s:.1f} s of processor time")
+        print(f"memory: {full_kb / 1024:.0f} MiB, {(full_kb - empty_kb) / max(tenants, 1):.0f} kB each")
+        print(f"threads: {len(os.listdir(f'/proc/{env.pageserver.pid}/task'))}")
+        env.pageserver.stop()
+    env.pageserver.start_alone()
     cold_start(env, template)
     download_throughput(env)
 
