@@ -9,24 +9,16 @@ slow minute of the machine hits all of them; quote the ratios.
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import re
-import shutil
 import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures.common import (
-    Lsn,
-    PortDistributor,
-    give_to_postgres_account,
-    new_id,
-    wait_until,
-)
-from fixtures.neon_fixtures import NeonEnv, NeonEnvBuilder
-from fixtures.pg import Connectable, PgBin, VanillaPostgres
+from benchmark_env import benchmark_env
+from fixtures.common import Lsn, give_to_postgres_account, new_id, wait_until
+from fixtures.neon_fixtures import NeonEnv
+from fixtures.pg import Connectable, VanillaPostgres
 
 CLIENTS = (1, 4, 8, 16, 32)
 ROUNDS = 2
@@ -174,23 +166,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seconds", type=int, default=10)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
-    shutil.rmtree(arguments.output, ignore_errors=True)
-    arguments.output.mkdir(parents=True)
-    arguments.output.chmod(0o755)
-    distrib = Path(os.environ["POSTGRES_DISTRIB_DIR"])
-    builder = NeonEnvBuilder(
-        arguments.output, Path(os.environ["NEON_BIN"]), distrib, PgBin(distrib, 15),
-        PortDistributor(), safekeepers_fsync=True,
-    )
-    give_to_postgres_account(arguments.output)
-    try:
-        env = builder.init_start()
+    with benchmark_env(arguments.output, safekeepers_fsync=True) as env:
         commit_path(env, arguments.output, arguments.seconds)
         start_and_branch(env)
         ingest(env)
-    finally:
-        builder.cleanup(keep_data=False)
 
 
 if __name__ == "__main__":

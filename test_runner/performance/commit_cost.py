@@ -7,16 +7,13 @@ memory leaves out the disk, and with it what the kernel does for it.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures.common import PortDistributor, give_to_postgres_account
-from fixtures.neon_fixtures import Endpoint, NeonEnv, NeonEnvBuilder
-from fixtures.pg import PgBin
+from benchmark_env import benchmark_env
+from fixtures.neon_fixtures import Endpoint, NeonEnv
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -80,25 +77,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
-    shutil.rmtree(arguments.output, ignore_errors=True)
-    arguments.output.mkdir(parents=True)
-    arguments.output.chmod(0o755)
-    distrib = Path(os.environ["POSTGRES_DISTRIB_DIR"])
-    builder = NeonEnvBuilder(
-        arguments.output, Path(os.environ["NEON_BIN"]), distrib, PgBin(distrib, 15),
-        PortDistributor(), safekeepers_fsync=True,
-    )
-    give_to_postgres_account(arguments.output)
-    try:
-        env = builder.init_start()
+    with benchmark_env(arguments.output, safekeepers_fsync=True) as env:
         endpoint = env.endpoint("cost", config=["shared_buffers=128MB", "max_connections=100"])
         env.pg_bin.run("pgbench", "-i", "-s", "10", "-q", endpoint.connstr(), timeout_s=300)
         endpoint.sql("CHECKPOINT")
         for clients in arguments.clients:
             measure(env, endpoint, clients, arguments.seconds)
-    finally:
-        builder.cleanup(keep_data=False)
 
 
 if __name__ == "__main__":

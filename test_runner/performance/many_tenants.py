@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import re
 import shutil
@@ -19,9 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fixtures.common import PortDistributor, give_to_postgres_account, new_id, wait_until
-from fixtures.neon_fixtures import NeonEnv, NeonEnvBuilder
-from fixtures.pg import PgBin
+from benchmark_env import benchmark_env
+from fixtures.common import new_id, wait_until
+from fixtures.neon_fixtures import NeonEnv
 from fixtures.tenant_copies import rename_layer
 
 LOCATION = """[mode.Attached]
@@ -191,24 +190,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--tenants", type=int, default=1000)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING)
-    shutil.rmtree(arguments.output, ignore_errors=True)
-    arguments.output.mkdir(parents=True)
-    arguments.output.chmod(0o755)
-    distrib = Path(os.environ["POSTGRES_DISTRIB_DIR"])
-    builder = NeonEnvBuilder(
-        arguments.output, Path(os.environ["NEON_BIN"]), distrib, PgBin(distrib, 15),
-        PortDistributor(), num_safekeepers=1,
-        # A full disk would have layers evicted while they are counted.
-        pageserver_config={
-            "image_compression": "zstd", "disk_usage_based_eviction": {"enabled": False},
-        },
-    )
-    give_to_postgres_account(arguments.output)
-    try:
-        measure(builder.init_start(), arguments.tenants)
-    finally:
-        builder.cleanup(keep_data=False)
+    # A full disk would have layers evicted while they are counted.
+    config = {"image_compression": "zstd", "disk_usage_based_eviction": {"enabled": False}}
+    with benchmark_env(arguments.output, num_safekeepers=1, pageserver_config=config) as env:
+        measure(env, arguments.tenants)
 
 
 if __name__ == "__main__":
