@@ -161,6 +161,10 @@ def test_a_secondary_follows_its_tenant(neon_env_builder: NeonEnvBuilder) -> Non
     generation = generation_of(env, home)
     put(env, home, "AttachedSingle", generation)
     put(env, other, "Secondary")
+    # From its first heatmap the secondary learns how often there is a new one; without any it
+    # looks once a minute.
+    home.http().call("POST", f"/v1/tenant/{env.initial_tenant}/heatmap_upload")
+    download_all(env, other)
     load(env, home)
 
     def followed() -> None:
