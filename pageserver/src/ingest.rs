@@ -13,6 +13,7 @@ mod metrics;
 mod relmap;
 mod slru;
 mod smgr;
+mod tablespace;
 mod visibility_map;
 mod xact;
 
@@ -169,14 +170,14 @@ impl WalIngest {
             rmgr::SMGR => self.ingest_smgr(record, modification).await,
             rmgr::CLOG => self.ingest_clog(record, modification).await,
             rmgr::DBASE => self.ingest_dbase(record, modification).await,
+            rmgr::TBLSPC => self.ingest_tablespace(record, modification).await,
             rmgr::MULTIXACT => self.ingest_multixact(record, modification).await,
             rmgr::RELMAP => self.ingest_relmap(record, modification).await,
             rmgr::STANDBY => self.ingest_standby(record),
             rmgr::HEAP | rmgr::HEAP2 => self.clear_visibility(record, modification).await,
             rmgr::REPLORIGIN => self.ingest_replorigin(record, modification),
             rmgr::LOGICALMSG => self.ingest_logical_message(record, modification).await,
-            // Everything that others log is in the blocks, or is not stored (tablespaces,
-            // commit timestamps).
+            // Everything that others log is in the blocks, or is not stored (commit timestamps).
             _ => Ok(()),
         }
     }

@@ -11,6 +11,7 @@ pub mod reader;
 pub mod relfile;
 pub mod relmap;
 pub mod slru;
+pub mod tablespace;
 pub mod version;
 pub mod xlog;
 

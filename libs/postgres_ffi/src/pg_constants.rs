@@ -154,6 +154,14 @@ pub mod dbase {
     pub const DROP: u8 = 0x20;
 }
 
+/// Operations of resource manager TBLSPC.
+pub mod tblspc {
+    /// A tablespace is created.
+    pub const CREATE: u8 = 0x00;
+    /// A tablespace, which is empty, is dropped.
+    pub const DROP: u8 = 0x10;
+}
+
 /// Operations of resource manager MULTIXACT.
 pub mod multixact {
     /// A new offsets page.

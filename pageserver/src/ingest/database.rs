@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use pageserver_api::Key;
 use postgres_ffi::pg_constants::dbase;
+use postgres_ffi::tablespace::is_user_tablespace;
 use postgres_ffi::{LeReader, Oid, RelTag};
 use wal_decoder::DecodedRecord;
 
@@ -36,6 +37,10 @@ impl WalIngest {
                 let dbnode = body.u32("database")?;
                 for _ in 0..body.u32("tablespace count")? {
                     let spcnode = body.u32("tablespace")?;
+                    if is_user_tablespace(spcnode) {
+                        // It stays, although the timeline may not know of its creation.
+                        modification.create_tablespace(spcnode).await?;
+                    }
                     modification.drop_database(spcnode, dbnode).await?;
                 }
                 Ok(())
@@ -57,6 +62,11 @@ impl WalIngest {
             tracing::info!("nothing is stored of database {}/{}", source.spcnode, source.dbnode);
             return Ok(());
         };
+        if databases.contains_key(&(target.spcnode, target.dbnode)) {
+            // As PostgreSQL's redo does: a server that fails to move a database to another
+            // tablespace removes what it has copied without logging that.
+            modification.drop_database(target.spcnode, target.dbnode).await?;
+        }
         let relations = modification.keymap().relations(source.spcnode, source.dbnode).await?;
         // Only the database's own tablespace has a relation map.
         if has_relmap {

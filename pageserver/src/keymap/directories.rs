@@ -38,7 +38,8 @@ pub trait Directory: Sized {
     fn encode(&self) -> Bytes;
 }
 
-/// Databases: (tablespace, database) to whether a relation map exists.
+/// Databases: (tablespace, database) to whether a relation map exists. Database 0 of a tablespace
+/// other than `pg_global` stands for the tablespace itself, which may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DbDirectory(pub BTreeMap<(Oid, Oid), bool>);
 

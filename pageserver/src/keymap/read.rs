@@ -130,7 +130,8 @@ impl<'a, R: KeyReader> Keymap<'a, R> {
         })
     }
 
-    /// The databases, and for each whether it has a relation map.
+    /// The databases and the tablespaces of the user, and for each whether it has a relation map:
+    /// see [`DbDirectory`].
     pub async fn databases(&self) -> Result<BTreeMap<(Oid, Oid), bool>, KeymapError> {
         self.directory::<DbDirectory>(Key::DB_DIR).await.map(|directory| directory.0)
     }

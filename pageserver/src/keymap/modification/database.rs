@@ -1,4 +1,4 @@
-//! Changes to the set of databases, and a timeline's first contents.
+//! Changes to the set of databases and tablespaces, and a timeline's first contents.
 
 use bytes::Bytes;
 use pageserver_api::Key;
@@ -58,6 +58,25 @@ impl<S: KeyStore> DatadirModification<'_, S> {
         self.block_delta -= i64::try_from(blocks).unwrap_or(i64::MAX);
         self.rel_size_cache().remove_database(spcnode, dbnode, self.lsn);
         self.drop_range(Key::db_range(spcnode, dbnode));
+        Ok(())
+    }
+
+    /// Remembers a tablespace, which may be empty: as database 0 of it, which has no relations.
+    pub async fn create_tablespace(&mut self, spcnode: Oid) -> Result<(), ModificationError> {
+        let mut databases = self.keymap().databases().await?;
+        if databases.insert((spcnode, 0), false).is_none() {
+            self.put_image(Key::DB_DIR, DbDirectory(databases).encode());
+            self.put_image(Key::rel_dir(spcnode, 0), RelDirectory::default().encode());
+        }
+        Ok(())
+    }
+
+    /// Forgets a tablespace, and what is left of databases in it.
+    pub async fn drop_tablespace(&mut self, spcnode: Oid) -> Result<(), ModificationError> {
+        let databases = self.keymap().databases().await?;
+        for (_, dbnode) in databases.into_keys().filter(|(spc, _)| *spc == spcnode) {
+            self.drop_database(spcnode, dbnode).await?;
+        }
         Ok(())
     }
 }
