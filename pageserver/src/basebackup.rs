@@ -8,6 +8,7 @@ use std::error::Error;
 use std::io;
 
 use postgres_ffi::control_file::ControlFile;
+use postgres_ffi::tablespace::version_directory;
 use postgres_ffi::{Oid, PgMajor, RelTag};
 use tokio::io::AsyncWrite;
 use utils::Lsn;
@@ -92,9 +93,6 @@ impl From<ContentError> for BasebackupError {
 /// The timeline holds something that no data directory can be made of.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
-    /// A relation outside the two standard tablespaces.
-    #[error("spcnode != DEFAULTTABLESPACE_OID, spcnode={0}: user tablespaces are not supported")]
-    Tablespace(Oid),
     /// A relation map of the wrong size.
     #[error("relation map of database {database} has {length} bytes, {expected} are needed")]
     RelationMap {
@@ -172,7 +170,18 @@ where
     let control_file = ControlFile::parse(&stored).map_err(ContentError::from)?;
     let has_checksums = control_file.data_checksum_version() != 0;
     let tracks_commit_timestamps = control_file.track_commit_timestamp();
-    Backup { reader, keymap, request, tar, has_checksums, tracks_commit_timestamps }.send().await
+    let version_directory = version_directory(request.major, control_file.catalog_version());
+    Backup {
+        reader,
+        keymap,
+        request,
+        tar,
+        has_checksums,
+        tracks_commit_timestamps,
+        version_directory,
+    }
+    .send()
+    .await
 }
 
 /// An archive being written.
@@ -185,6 +194,8 @@ struct Backup<'a, R, W> {
     has_checksums: bool,
     /// Whether the server records when transactions committed.
     tracks_commit_timestamps: bool,
+    /// The directory of this server's files in each tablespace of the user.
+    version_directory: String,
 }
 
 impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {

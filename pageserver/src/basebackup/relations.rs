@@ -1,4 +1,5 @@
-//! Databases: their version and map files, and the relation forks that the archive contains.
+//! Tablespaces and databases: their directories, version and map files, and the relation forks that
+//! the archive contains. Every tablespace of the user is a directory of the data directory.
 
 use std::collections::BTreeSet;
 
@@ -6,6 +7,7 @@ use bytes::Bytes;
 use pageserver_api::Key;
 use postgres_ffi::page::{page_is_new, page_lsn, set_checksum};
 use postgres_ffi::relmap::relmap_size;
+use postgres_ffi::tablespace::{TABLESPACES_DIRECTORY, is_user_tablespace};
 use postgres_ffi::{
     BLCKSZ, BlockNumber, DEFAULTTABLESPACE_OID, ForkNumber, GLOBALTABLESPACE_OID, Oid, RELSEG_SIZE,
     RelTag,
@@ -17,29 +19,48 @@ use crate::keymap::KeyReader;
 
 use super::{BATCH_KEYS, Backup, BackupKind, BasebackupError, ContentError};
 
-/// The file of a relation fork, below the data directory.
-fn relation_path(rel: RelTag) -> String {
-    let directory = match rel.spcnode {
-        GLOBALTABLESPACE_OID => "global".to_owned(),
-        _ => format!("base/{}", rel.dbnode),
-    };
-    format!("{directory}/{}{}", rel.relnode, rel.fork.suffix())
-}
-
 impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     pub(super) async fn add_databases(&mut self) -> Result<(), BasebackupError> {
+        let mut last_tablespace = None;
         for ((spcnode, dbnode), has_relmap) in self.keymap.databases().await? {
+            let is_first = last_tablespace.replace(spcnode) != Some(spcnode);
+            if is_first && is_user_tablespace(spcnode) {
+                self.add_tablespace(spcnode).await?;
+            }
             let relations = self.keymap.relations(spcnode, dbnode).await?;
             match spcnode {
                 GLOBALTABLESPACE_OID => self.add_global_files(has_relmap).await?,
-                DEFAULTTABLESPACE_OID if !has_relmap && relations.is_empty() => continue,
-                DEFAULTTABLESPACE_OID => self.add_database_files(dbnode, has_relmap).await?,
                 _ if !has_relmap && relations.is_empty() => continue,
-                _ => return Err(ContentError::Tablespace(spcnode).into()),
+                _ => self.add_database_files(spcnode, dbnode, has_relmap).await?,
             }
             self.add_relations(&relations).await?;
         }
         Ok(())
+    }
+
+    /// Adds the directories of a tablespace, which need not have a database.
+    async fn add_tablespace(&mut self, spcnode: Oid) -> Result<(), BasebackupError> {
+        let directory = format!("{TABLESPACES_DIRECTORY}/{spcnode}");
+        let version_directory = format!("{directory}/{}", self.version_directory);
+        for path in [directory, version_directory] {
+            self.tar.directory(&path).await.map_err(BasebackupError::Client)?;
+        }
+        Ok(())
+    }
+
+    /// Where the files of a database in a tablespace are, below the data directory.
+    fn database_directory(&self, spcnode: Oid, dbnode: Oid) -> String {
+        match spcnode {
+            GLOBALTABLESPACE_OID => "global".to_owned(),
+            DEFAULTTABLESPACE_OID => format!("base/{dbnode}"),
+            _ => format!("{TABLESPACES_DIRECTORY}/{spcnode}/{}/{dbnode}", self.version_directory),
+        }
+    }
+
+    /// The file of a relation fork, below the data directory.
+    fn relation_path(&self, rel: RelTag) -> String {
+        let directory = self.database_directory(rel.spcnode, rel.dbnode);
+        format!("{directory}/{}{}", rel.relnode, rel.fork.suffix())
     }
 
     async fn add_global_files(&mut self, has_relmap: bool) -> Result<(), BasebackupError> {
@@ -53,15 +74,17 @@ impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
 
     async fn add_database_files(
         &mut self,
+        spcnode: Oid,
         dbnode: Oid,
         has_relmap: bool,
     ) -> Result<(), BasebackupError> {
-        let directory = format!("base/{dbnode}");
+        let directory = self.database_directory(spcnode, dbnode);
         self.tar.directory(&directory).await.map_err(BasebackupError::Client)?;
+        // Only in the tablespace that is the database's default.
         if has_relmap {
             let version = version_file(self.request.major);
             self.add_file(&format!("{directory}/PG_VERSION"), version.as_bytes()).await?;
-            let map = self.relation_map(DEFAULTTABLESPACE_OID, dbnode).await?;
+            let map = self.relation_map(spcnode, dbnode).await?;
             self.add_file(&format!("{directory}/pg_filenode.map"), &map).await?;
         }
         Ok(())
@@ -84,9 +107,9 @@ impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
             let is_unlogged = relations.contains(&rel.with_fork(ForkNumber::Init));
             match (rel.fork, self.request.kind) {
                 (ForkNumber::Init, _) => {
-                    self.add_fork(*rel, &relation_path(*rel)).await?;
+                    self.add_fork(*rel, &self.relation_path(*rel)).await?;
                     let main = rel.with_fork(ForkNumber::Main);
-                    self.add_fork(*rel, &relation_path(main)).await?;
+                    self.add_fork(*rel, &self.relation_path(main)).await?;
                 }
                 (_, BackupKind::Sparse { .. }) => {}
                 (ForkNumber::Main, _) if is_unlogged => {}
@@ -95,7 +118,7 @@ impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
                 (ForkNumber::Fsm, BackupKind::Bootable) => {}
                 (ForkNumber::VisibilityMap, BackupKind::Bootable) if is_unlogged => {}
                 (_, BackupKind::Full | BackupKind::Bootable) => {
-                    self.add_fork(*rel, &relation_path(*rel)).await?;
+                    self.add_fork(*rel, &self.relation_path(*rel)).await?;
                 }
             }
         }

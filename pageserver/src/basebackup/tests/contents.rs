@@ -99,3 +99,44 @@ async fn a_receiver_that_leaves_is_the_clients_failure() {
         send_basebackup(&imported.store, &request, Compression::None, &mut near).await.unwrap_err();
     assert!(matches!(error, super::super::BasebackupError::Client(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn tablespaces_are_directories_in_the_data_directory() {
+    let mut imported = Imported::fresh().await;
+    let is_in_tablespace = |path: &&String| path.starts_with("pg_tblspc/");
+    assert_eq!(unpack(&imported.backup(SPARSE).await).keys().find(is_in_tablespace), None);
+
+    let (last, major) = (imported.position.0, imported.major);
+    let mut modification = DatadirModification::begin(&imported.store, major, last);
+    modification.set_lsn(Lsn(last.0 + 0x100)).unwrap();
+    modification.create_tablespace(16_400).await.unwrap();
+    // Of this one the creation is not known.
+    let fork = postgres_ffi::ForkNumber::Main;
+    let rel = postgres_ffi::RelTag { spcnode: 16_401, dbnode: 5, relnode: 16_500, fork };
+    modification.create_relation(rel, 0).await.unwrap();
+    modification.commit().await.unwrap();
+    imported.position = (Lsn(last.0 + 0x100), last);
+
+    let control_file = imported.cluster.pgdata().join("global/pg_control");
+    let control_file = ControlFile::parse(&std::fs::read(control_file).unwrap()).unwrap();
+    let version =
+        |spcnode: u32| format!("pg_tblspc/{spcnode}/PG_15_{}", control_file.catalog_version());
+    let directories = [
+        "pg_tblspc/16400".to_owned(),
+        version(16_400),
+        "pg_tblspc/16401".to_owned(),
+        version(16_401),
+        version(16_401) + "/5",
+    ];
+    for kind in [SPARSE, BackupKind::Full, BackupKind::Bootable] {
+        let entries = unpack(&imported.backup(kind).await);
+        let (files, found): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .filter(|(path, _)| is_in_tablespace(&path))
+            .partition(|(_, content)| content.is_some());
+        assert_eq!(found.into_iter().map(|(path, _)| path).collect::<Vec<_>>(), directories);
+        let expected =
+            (kind != SPARSE).then(|| (format!("{}/16500", directories[4]), Some(Vec::new())));
+        assert_eq!(files, Vec::from_iter(expected), "{kind:?}");
+    }
+}
