@@ -153,6 +153,42 @@ def test_a_stopped_stock_cluster_of_any_major_is_imported(
     assert endpoint.start().value("SELECT count(*) FROM t") == 20001
 
 
+def test_tablespaces_of_a_stock_cluster_are_imported(
+    neon_env: NeonEnv, stock: VanillaPostgres, test_output_dir: Path
+) -> None:
+    env = neon_env
+    for name in ("filled", "empty"):
+        location = test_output_dir / name
+        location.mkdir()
+        give_to_postgres_account(location)
+        stock.sql(f"CREATE TABLESPACE {name} LOCATION '{location}'")
+    stock.sql(
+        "CREATE TABLE t (n, t) TABLESPACE filled AS SELECT n, md5(n::text) FROM generate_series(1, 20000) n"
+    )
+    stock.sql("CREATE DATABASE home TABLESPACE filled")
+    stock.sql("CREATE TABLE t AS SELECT 7 AS n", dbname="home")
+    digests = {name: table_digests(stock, name) for name in ("postgres", "home")}
+    backup = Backup(stock, test_output_dir / "backup")
+    stock.stop()
+
+    _, empty = sorted(backup.base.parent.glob("1*.tar"))
+    content = empty.read_bytes()
+    empty.unlink()
+    with pytest.raises(RuntimeError, match=f"put {empty.name} beside the base archive"):
+        backup.import_as(env, "imported")
+    empty.write_bytes(content[: len(content) // 2])
+    with pytest.raises(RuntimeError, match=f"cannot read the archive of tablespace {empty.stem}"):
+        backup.import_as(env, "imported")
+    empty.write_bytes(content)
+    backup.import_as(env, "imported")
+    endpoint = env.endpoint(branch="imported")
+    assert {name: table_digests(endpoint, name) for name in digests} == digests
+    amcheck(env, endpoint)
+    endpoint.sql("CREATE TABLE new TABLESPACE empty AS SELECT 1 AS n")
+    endpoint.stop()
+    assert endpoint.start().value("SELECT n FROM new") == 1
+
+
 def test_a_broken_backup_leaves_nothing_and_can_be_repeated(
     neon_env: NeonEnv, stock: VanillaPostgres, test_output_dir: Path
 ) -> None:

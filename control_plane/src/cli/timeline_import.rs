@@ -1,9 +1,11 @@
 //! `neon_local timeline import`: a backup of a stock cluster becomes a timeline.
 
+mod tablespaces;
+
 use anyhow::{Context, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
-use postgres_client::ConnectOptions;
+use postgres_client::{ConnectOptions, CopyIn};
 use postgres_ffi::PgMajor;
 use tokio::io::AsyncReadExt;
 use utils::auth::Scope;
@@ -12,6 +14,8 @@ use utils::{Lsn, TenantId, TimelineId};
 use crate::attachments::pageserver_of;
 use crate::config::{AuthType, LocalEnv};
 use crate::tokens;
+
+use tablespaces::Tablespace;
 
 /// Bytes of an archive sent at once.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -27,7 +31,8 @@ pub(super) struct ImportArgs {
     /// The new timeline's name
     #[arg(long)]
     branch_name: Option<String>,
-    /// Archive of the data directory, as pg_basebackup -Ft writes it
+    /// Archive of the data directory, as pg_basebackup -Ft writes it; those of tablespaces,
+    /// <oid>.tar, are taken from the same directory
     #[arg(long)]
     base_tarfile: Option<Utf8PathBuf>,
     /// Where the backup starts
@@ -58,14 +63,15 @@ pub(super) async fn run(env: &mut LocalEnv, args: ImportArgs) -> anyhow::Result<
     if env.branch_timeline(&name, tenant).is_some_and(|known| known != timeline) {
         bail!("branch '{name}' exists already");
     }
+    let tablespaces = tablespaces::beside(&base_tarfile)?;
     let options = page_service(env, tenant)?;
     println!("Importing timeline into pageserver ...");
     let version = args.pg_version.number();
     let command = format!("import basebackup {tenant} {timeline} {base_lsn} {end_lsn} {version}");
-    send(&options, &command, &base_tarfile).await?;
+    send(&options, &command, &tablespaces, &base_tarfile).await?;
     if let Some(wal_tarfile) = args.wal_tarfile {
         let command = format!("import wal {tenant} {timeline} {base_lsn} {end_lsn}");
-        send(&options, &command, &wal_tarfile).await?;
+        send(&options, &command, &[], &wal_tarfile).await?;
     }
     // Last, so that no name is left for a timeline that could not be imported.
     env.map_branch(&name, tenant, timeline)?;
@@ -85,19 +91,33 @@ fn page_service(env: &LocalEnv, tenant: TenantId) -> anyhow::Result<ConnectOptio
     Ok(options)
 }
 
-/// Sends a file as the COPY data of a command.
-async fn send(options: &ConnectOptions, command: &str, path: &Utf8Path) -> anyhow::Result<()> {
+/// Sends a file as the COPY data of a command, after the contents of tablespaces. The file comes
+/// last, and unchanged, because its end tells the pageserver that it is whole.
+async fn send(
+    options: &ConnectOptions,
+    command: &str,
+    tablespaces: &[Tablespace],
+    path: &Utf8Path,
+) -> anyhow::Result<()> {
     let client = options.connect().await.context("cannot reach the pageserver")?;
     let mut stream = client.copy_in(command).await?;
+    for tablespace in tablespaces {
+        println!("with tablespace {}", tablespace.oid);
+        tablespace.send(&mut stream).await?;
+    }
+    send_file(&mut stream, path).await?;
+    stream.finish().await.with_context(|| format!("the pageserver refuses {path}"))
+}
+
+async fn send_file(stream: &mut CopyIn, path: &Utf8Path) -> anyhow::Result<()> {
     let mut file =
         tokio::fs::File::open(path).await.with_context(|| format!("cannot open {path}"))?;
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         let length = file.read(&mut buffer).await.with_context(|| format!("cannot read {path}"))?;
         match buffer.get(..length) {
-            Some([]) | None => break,
+            Some([]) | None => return Ok(()),
             Some(chunk) => stream.send(chunk).await?,
         }
     }
-    stream.finish().await.with_context(|| format!("the pageserver refuses {path}"))
 }

@@ -1,9 +1,10 @@
 //! Turns a data directory that initdb made into a timeline's first contents.
 //!
 //! Reads files; writes one batch, then the WAL from the checkpoint on. Only clusters that were
-//! shut down cleanly, without user tablespaces, can be imported.
+//! shut down cleanly can be imported.
 
 mod path;
+mod tablespaces;
 pub mod tarball;
 
 use std::io;
@@ -16,12 +17,13 @@ use postgres_ffi::control_file::{ControlFileError, DB_SHUTDOWNED};
 use postgres_ffi::slru::{SLRU_PAGES_PER_SEGMENT, SlruPage};
 use postgres_ffi::xlog::segment::{partial_segment_file_name, segment_file_name};
 use postgres_ffi::{
-    BLCKSZ, BlockNumber, ControlFile, PgMajor, RELSEG_SIZE, RelTag, SlruKind, WAL_SEGMENT_SIZE,
+    BLCKSZ, BlockNumber, ControlFile, Oid, PgMajor, RELSEG_SIZE, RelTag, SlruKind, WAL_SEGMENT_SIZE,
 };
 use utils::Lsn;
 use wal_decoder::{RecordDecodeError, WalDecodeError, WalStreamDecoder, record};
 
 use self::path::{DataFile, classify};
+use self::tablespaces::Tablespaces;
 use super::{IngestError, WalIngest};
 use crate::keymap::{DatadirModification, KeyStore, KeymapError, ModificationError};
 
@@ -43,6 +45,37 @@ pub enum ImportError {
         path: String,
         /// Why not.
         reason: &'static str,
+    },
+    /// The files of a tablespace are not there.
+    #[error(
+        "tablespace {spcnode} is at {location:?}, outside the data directory, and its files are missing: put \
+         {spcnode}.tar beside the base archive, where pg_basebackup writes it, or move the tablespace's \
+         relations to pg_default and drop it before the backup"
+    )]
+    TablespaceElsewhere {
+        /// The tablespace.
+        spcnode: Oid,
+        /// Where it is on the cluster's machine.
+        location: String,
+    },
+    /// A link to a tablespace without the tablespace.
+    #[error(
+        "{path} is a link to a tablespace outside the data directory; make the archive with pg_basebackup -Ft, \
+         or with the files that the link leads to in its place"
+    )]
+    TablespaceLink {
+        /// Path below the data directory.
+        path: String,
+    },
+    /// A tablespace has files of another version, or of nothing that PostgreSQL knows.
+    #[error(
+        "{path} is in a tablespace, but not in {expected}, where this cluster's server has its files"
+    )]
+    TablespaceVersion {
+        /// Path below the data directory.
+        path: String,
+        /// The directory that is expected.
+        expected: String,
     },
     /// The archive could not be read.
     #[error("cannot read the tar archive: {0}")]
@@ -116,7 +149,12 @@ pub async fn import_datadir<S: KeyStore>(
     let mut modification = DatadirModification::begin(store, major, pgdata_lsn);
     modification.init_empty();
     let mut control_file = None;
-    for (path, relative) in list_files(pgdata).await? {
+    let mut tablespaces = Tablespaces::default();
+    for Entry { path, relative, is_file } in list_entries(pgdata).await? {
+        tablespaces.note(&relative)?;
+        if !is_file {
+            continue;
+        }
         let Some(file) = classify(&relative)? else {
             tracing::debug!("ignoring unrecognized file {relative:?} in the data directory");
             continue;
@@ -125,7 +163,7 @@ pub async fn import_datadir<S: KeyStore>(
         if file == DataFile::ControlFile {
             control_file = Some(ControlFile::parse(&bytes)?);
         }
-        import_file(&mut modification, shard, &relative, file, bytes).await?;
+        import_file(&mut modification, &mut tablespaces, shard, &relative, file, bytes).await?;
         modification.flush_data_blocks().await?;
     }
     let control_file = control_file.ok_or(ImportError::NoControlFile)?;
@@ -136,12 +174,14 @@ pub async fn import_datadir<S: KeyStore>(
     if redo != pgdata_lsn {
         return Err(ImportError::UnexpectedRedo { found: redo, expected: pgdata_lsn });
     }
+    tablespaces.finish(&control_file, &mut modification).await?;
     modification.commit().await?;
     import_wal(store, shard, major, &pgdata.join("pg_wal"), pgdata_lsn).await
 }
 
 async fn import_file<S: KeyStore>(
     modification: &mut DatadirModification<'_, S>,
+    tablespaces: &mut Tablespaces,
     shard: ShardIdentity,
     relative: &str,
     file: DataFile,
@@ -171,6 +211,7 @@ async fn import_file<S: KeyStore>(
             })?;
             modification.put_two_phase_file(xid, bytes.slice(..end)).await?;
         }
+        DataFile::TablespaceMap => tablespaces.read_map(&bytes)?,
     }
     Ok(())
 }
@@ -263,25 +304,36 @@ async fn read_file(path: &Path) -> Result<Bytes, ImportError> {
     bytes.map(Bytes::from).map_err(|source| ImportError::Io { path: path.to_owned(), source })
 }
 
-/// Regular files below the directory except WAL: absolute and relative paths, sorted.
-async fn list_files(pgdata: &Path) -> Result<Vec<(PathBuf, String)>, ImportError> {
+/// Something in a data directory.
+struct Entry {
+    path: PathBuf,
+    /// Path below the data directory.
+    relative: String,
+    /// Whether it is a regular file; else it is a directory.
+    is_file: bool,
+}
+
+/// Regular files and directories below the directory except WAL, sorted. Links, which tablespaces
+/// may be, are followed.
+async fn list_entries(pgdata: &Path) -> Result<Vec<Entry>, ImportError> {
     let root = pgdata.to_owned();
     let list = move || {
-        let mut files = Vec::new();
-        let walk = walkdir::WalkDir::new(&root).sort_by_file_name();
+        let mut entries = Vec::new();
+        let walk = walkdir::WalkDir::new(&root).follow_links(true).sort_by_file_name();
         let walk = walk.into_iter().filter_entry(|e| e.file_name() != "pg_wal");
         for entry in walk {
             let entry = entry.map_err(|error| ImportError::Io {
                 path: error.path().unwrap_or(&root).to_owned(),
                 source: error.into(),
             })?;
-            if entry.file_type().is_file() {
+            let kind = entry.file_type();
+            if kind.is_file() || kind.is_dir() {
                 let relative = entry.path().strip_prefix(&root).unwrap_or(entry.path());
                 let relative = relative.to_string_lossy().into_owned();
-                files.push((entry.into_path(), relative));
+                entries.push(Entry { path: entry.into_path(), relative, is_file: kind.is_file() });
             }
         }
-        Ok(files)
+        Ok(entries)
     };
     let failed =
         |error| ImportError::Io { path: pgdata.to_owned(), source: io::Error::other(error) };

@@ -2,10 +2,11 @@
 
 mod datadir;
 mod standby;
+mod tablespaces;
 mod workloads;
 
 use pageserver_api::shard::ShardIdentity;
-use pg_testing::TestCluster;
+use pg_testing::{TestCluster, bin_dir};
 use postgres_ffi::xlog::segment_file_name;
 use postgres_ffi::{ControlFile, PgMajor, WAL_SEGMENT_SIZE};
 use utils::Lsn;
@@ -28,7 +29,15 @@ struct Followed {
 impl Followed {
     /// Initialises a cluster, imports it, and starts it.
     async fn start() -> Followed {
-        let mut cluster = TestCluster::init();
+        Self::start_of(TestCluster::init()).await
+    }
+
+    /// The same, of a major version.
+    async fn start_version(major: PgMajor) -> Followed {
+        Self::start_of(TestCluster::init_with(bin_dir(major.number()))).await
+    }
+
+    async fn start_of(mut cluster: TestCluster) -> Followed {
         let pgdata = cluster.pgdata();
         let major = control_file(&cluster).major();
         let store = MemoryStore::new(major);

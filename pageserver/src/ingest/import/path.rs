@@ -6,6 +6,7 @@ use postgres_ffi::{
 };
 
 use super::ImportError;
+use super::tablespaces::{TABLESPACE_MAP, TablespacePath};
 
 /// A file whose contents are imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub(super) enum DataFile {
     Relation { rel: RelTag, segment: u32 },
     Slru { kind: SlruKind, segment: u32 },
     TwoPhase { xid: u64 },
+    TablespaceMap,
 }
 
 /// Judges a path below the data directory; `None` if the file is of no interest.
@@ -24,8 +26,8 @@ pub(super) fn classify(relative: &str) -> Result<Option<DataFile>, ImportError> 
     if name.starts_with('.') || name == "PG_VERSION" {
         return Ok(None);
     }
-    if directory.starts_with("pg_tblspc") {
-        return Err(error("Importing pg_tblspc is not implemented"));
+    if relative == TABLESPACE_MAP {
+        return Ok(Some(DataFile::TablespaceMap));
     }
     if let Some(kind) = SlruKind::ALL.into_iter().find(|kind| kind.directory() == directory) {
         let segment = parse_slru_segment_file_name(name)
@@ -37,14 +39,8 @@ pub(super) fn classify(relative: &str) -> Result<Option<DataFile>, ImportError> 
             .map_err(|_| error("not the name of a prepared transaction"))?;
         return Ok(Some(DataFile::TwoPhase { xid }));
     }
-    let (spcnode, dbnode) = match directory.strip_prefix("base/") {
-        _ if directory == "global" => (GLOBALTABLESPACE_OID, 0),
-        Some(database) => {
-            let dbnode = database.parse().map_err(|_| error("not the directory of a database"))?;
-            (DEFAULTTABLESPACE_OID, dbnode)
-        }
-        None => return Ok(None),
-    };
+    let Some((spcnode, database)) = tablespace_of(relative, directory)? else { return Ok(None) };
+    let dbnode = database.parse().map_err(|_| error("not in the directory of a database"))?;
     match name {
         "pg_control" if directory == "global" => Ok(Some(DataFile::ControlFile)),
         "pg_filenode.map" => Ok(Some(DataFile::RelMap { spcnode, dbnode })),
@@ -55,6 +51,23 @@ pub(super) fn classify(relative: &str) -> Result<Option<DataFile>, ImportError> 
             Ok(Some(DataFile::Relation { rel, segment }))
         }
     }
+}
+
+/// The tablespace that a directory belongs to, and the name of the database's directory in it; `None`
+/// if it belongs to none.
+fn tablespace_of<'a>(
+    relative: &'a str,
+    directory: &'a str,
+) -> Result<Option<(Oid, &'a str)>, ImportError> {
+    if let Some(path) = TablespacePath::parse(relative)? {
+        let database = path.rest.rsplit_once('/').map_or("", |(database, _)| database);
+        return Ok(Some((path.spcnode, database)));
+    }
+    Ok(match directory.strip_prefix("base/") {
+        _ if directory == "global" => Some((GLOBALTABLESPACE_OID, "0")),
+        Some(database) => Some((DEFAULTTABLESPACE_OID, database)),
+        None => None,
+    })
 }
 
 /// Number, fork and segment of a relation file, such as `16384_fsm.1`.
@@ -95,6 +108,20 @@ mod tests {
         assert_eq!(relation("base/5/16384.2"), (1663, 5, 16_384, ForkNumber::Main, 2));
         assert_eq!(relation("base/5/16384_vm"), (1663, 5, 16_384, ForkNumber::VisibilityMap, 0));
         assert_eq!(relation("global/1262_fsm.1"), (1664, 0, 1262, ForkNumber::Fsm, 1));
+    }
+
+    #[test]
+    fn relation_files_in_tablespaces_are_recognised() {
+        let directory = "pg_tblspc/16400/PG_15_202209061";
+        let expected = (16_400, 5, 16_384, ForkNumber::Init, 1);
+        assert_eq!(relation(&format!("{directory}/5/16384_init.1")), expected);
+        let map = DataFile::RelMap { spcnode: 16_400, dbnode: 5 };
+        assert_eq!(classify(&format!("{directory}/5/pg_filenode.map")).unwrap(), Some(map));
+        assert_eq!(classify(&format!("{directory}/5/PG_VERSION")).unwrap(), None);
+        for path in ["16384", "pgsql_tmp/1.0", "5/below/16384"] {
+            assert!(classify(&format!("{directory}/{path}")).is_err(), "{path}");
+        }
+        assert!(classify("pg_tblspc/16400/16384").is_err());
     }
 
     #[test]

@@ -9,12 +9,13 @@ use std::io::{self, Read};
 use bytes::{Buf, Bytes};
 use pageserver_api::shard::ShardIdentity;
 use postgres_ffi::xlog::segment::{partial_segment_file_name, segment_file_name};
-use postgres_ffi::{PgMajor, WAL_SEGMENT_SIZE};
+use postgres_ffi::{ControlFile, PgMajor, WAL_SEGMENT_SIZE};
 use tokio::sync::mpsc;
 use utils::Lsn;
 use wal_decoder::{WalStreamDecoder, record};
 
 use super::path::{DataFile, classify};
+use super::tablespaces::{TablespacePath, Tablespaces};
 use super::{ImportError, import_file};
 use crate::ingest::WalIngest;
 use crate::keymap::{DatadirModification, KeyStore};
@@ -25,10 +26,11 @@ pub type TarChunks = mpsc::Receiver<io::Result<Bytes>>;
 /// Size of a tar block.
 const TAR_BLOCK_BYTES: usize = 512;
 
-/// A regular file of an archive.
-struct TarFile {
+/// A regular file or directory of an archive.
+struct TarEntry {
     path: String,
-    content: Bytes,
+    /// `None` for a directory.
+    content: Option<Bytes>,
 }
 
 /// Imports the archive of a data directory into an empty timeline. Everything is as of `base_lsn`,
@@ -42,21 +44,25 @@ pub async fn import_base_tar<S: KeyStore>(
 ) -> Result<(), ImportError> {
     let mut modification = DatadirModification::begin(store, major, base_lsn);
     modification.init_empty();
-    let mut has_control_file = false;
-    let mut files = read_tar(chunks);
-    while let Some(file) = files.recv().await {
-        let TarFile { path, content } = file?;
+    let mut control_file = None;
+    let mut tablespaces = Tablespaces::default();
+    let mut entries = read_tar(chunks);
+    while let Some(entry) = entries.recv().await {
+        let TarEntry { path, content } = entry?;
+        tablespaces.note(&path)?;
+        let Some(content) = content else { continue };
         let Some(kind) = classify_archived(&path)? else {
             tracing::debug!("ignoring unrecognized file {path:?} in tar archive");
             continue;
         };
-        has_control_file |= kind == DataFile::ControlFile;
-        import_file(&mut modification, shard, &path, kind, content).await?;
+        if kind == DataFile::ControlFile {
+            control_file = Some(ControlFile::parse(&content)?);
+        }
+        import_file(&mut modification, &mut tablespaces, shard, &path, kind, content).await?;
         modification.flush_data_blocks().await?;
     }
-    if !has_control_file {
-        return Err(ImportError::NoControlFile);
-    }
+    let control_file = control_file.ok_or(ImportError::NoControlFile)?;
+    tablespaces.finish(&control_file, &mut modification).await?;
     Ok(modification.commit().await?)
 }
 
@@ -77,9 +83,10 @@ pub async fn import_wal_tar<S: KeyStore>(
     let mut modification = DatadirModification::begin(store, major, start);
     let mut decoder = WalStreamDecoder::new(start, major);
     let mut last = start;
-    let mut files = read_tar(chunks);
-    while let Some(file) = files.recv().await {
-        let TarFile { path, content } = file?;
+    let mut entries = read_tar(chunks);
+    while let Some(entry) = entries.recv().await {
+        let TarEntry { path, content } = entry?;
+        let Some(content) = content else { continue };
         if is_not_wal(&path) || last >= end {
             // The rest is read all the same: a damaged archive is refused.
             continue;
@@ -111,46 +118,54 @@ fn is_not_wal(path: &str) -> bool {
     path.starts_with("archive_status/") || path.ends_with(".history")
 }
 
-/// Takes an archive apart on a thread of its own; files come in order. After an error nothing comes.
-fn read_tar(chunks: TarChunks) -> mpsc::Receiver<Result<TarFile, ImportError>> {
-    let (sender, files) = mpsc::channel(1);
+/// Takes an archive apart on a thread of its own; entries come in order. After an error nothing
+/// comes.
+fn read_tar(chunks: TarChunks) -> mpsc::Receiver<Result<TarEntry, ImportError>> {
+    let (sender, entries) = mpsc::channel(1);
     tokio::task::spawn_blocking(move || {
         let source = Chunks { chunks, current: Bytes::new() };
-        if let Err(error) = send_files(source, &sender) {
+        if let Err(error) = send_entries(source, &sender) {
             // The importer may have given up.
             let _ = sender.blocking_send(Err(error));
         }
     });
-    files
+    entries
 }
 
-fn send_files(
+fn send_entries(
     source: Chunks,
-    sender: &mpsc::Sender<Result<TarFile, ImportError>>,
+    sender: &mpsc::Sender<Result<TarEntry, ImportError>>,
 ) -> Result<(), ImportError> {
     let mut archive = tar::Archive::new(source);
     for entry in archive.entries().map_err(ImportError::Archive)? {
         let mut entry = entry.map_err(ImportError::Archive)?;
         let path = entry.path().map_err(ImportError::Archive)?.to_string_lossy().into_owned();
-        let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
-        match entry.header().entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous => {}
-            tar::EntryType::Directory => continue,
+        let path = path.strip_prefix("./").unwrap_or(&path).trim_end_matches('/').to_owned();
+        let content = match entry.header().entry_type() {
+            tar::EntryType::Regular | tar::EntryType::Continuous => Some(read_content(&mut entry)?),
+            tar::EntryType::Directory => None,
+            tar::EntryType::Symlink if TablespacePath::parse(&path)?.is_some() => {
+                return Err(ImportError::TablespaceLink { path });
+            }
             _ => {
                 let reason = "neither a file nor a directory";
                 return Err(ImportError::UnrecognizedFile { path, reason });
             }
-        }
-        let mut content = Vec::with_capacity(usize::try_from(entry.size()).unwrap_or(0));
-        entry.read_to_end(&mut content).map_err(ImportError::Archive)?;
-        if content.len() as u64 != entry.size() {
-            return Err(ImportError::Archive(io::ErrorKind::UnexpectedEof.into()));
-        }
-        if sender.blocking_send(Ok(TarFile { path, content: content.into() })).is_err() {
+        };
+        if sender.blocking_send(Ok(TarEntry { path, content })).is_err() {
             return Ok(());
         }
     }
     check_end(archive.into_inner())
+}
+
+fn read_content(entry: &mut tar::Entry<'_, impl Read>) -> Result<Bytes, ImportError> {
+    let mut content = Vec::with_capacity(usize::try_from(entry.size()).unwrap_or(0));
+    entry.read_to_end(&mut content).map_err(ImportError::Archive)?;
+    if content.len() as u64 != entry.size() {
+        return Err(ImportError::Archive(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(content.into())
 }
 
 /// An archive ends in two blocks of zeros, of which the first has been read, and perhaps more.

@@ -1,7 +1,7 @@
 //! Compares a timeline's contents with a data directory that was shut down cleanly.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pageserver_api::Key;
 use postgres_ffi::page::{Page, page_is_new, page_lsn};
@@ -38,21 +38,43 @@ pub(super) async fn compare(store: &MemoryStore, major: PgMajor, pgdata: &Path) 
     compare_keyspace(contents, store, major).await;
 }
 
-async fn compare_databases(contents: Contents<'_>, pgdata: &Path) {
-    let mut expected = BTreeMap::from([((GLOBALTABLESPACE_OID, 0), "global".to_owned())]);
-    for entry in std::fs::read_dir(pgdata.join("base")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if let Ok(oid) = name.parse() {
-            expected.insert((DEFAULTTABLESPACE_OID, oid), format!("base/{name}"));
-        }
+/// Subdirectories that are named by a number.
+fn numbered(directory: &Path) -> Vec<(u32, PathBuf)> {
+    let paths = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let number = |path: &PathBuf| path.file_name()?.to_str()?.parse().ok();
+    paths.filter_map(|path| Some((number(&path)?, path))).collect()
+}
+
+/// The directories with relation files: of the standard tablespaces, and of those in place, by
+/// tablespace and database. A tablespace itself is its database 0.
+pub(super) fn database_directories(pgdata: &Path) -> BTreeMap<(u32, u32), PathBuf> {
+    let mut found = BTreeMap::from([((GLOBALTABLESPACE_OID, 0), pgdata.join("global"))]);
+    for (dbnode, path) in numbered(&pgdata.join("base")) {
+        found.insert((DEFAULTTABLESPACE_OID, dbnode), path);
     }
+    for (spcnode, path) in numbered(&pgdata.join("pg_tblspc")) {
+        let versions: Vec<PathBuf> =
+            std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [version] = versions.as_slice() else { panic!("tablespace {spcnode}: {versions:?}") };
+        for (dbnode, path) in numbered(version) {
+            found.insert((spcnode, dbnode), path);
+        }
+        found.insert((spcnode, 0), path);
+    }
+    found
+}
+
+async fn compare_databases(contents: Contents<'_>, pgdata: &Path) {
+    let expected = database_directories(pgdata);
     let databases = contents.databases().await.unwrap();
-    assert!(databases.values().all(|has_relmap| *has_relmap), "{databases:?}");
     assert_eq!(databases.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for ((spcnode, dbnode), directory) in expected {
-        let stored = contents.relmap(spcnode, dbnode).await.unwrap();
-        let file = std::fs::read(pgdata.join(&directory).join("pg_filenode.map")).unwrap();
-        assert!(stored == file, "relation map of {directory}");
+        let map = directory.join("pg_filenode.map");
+        assert_eq!(databases[&(spcnode, dbnode)], map.exists(), "{}", map.display());
+        if map.exists() {
+            let stored = contents.relmap(spcnode, dbnode).await.unwrap();
+            assert!(stored == std::fs::read(&map).unwrap(), "{}", map.display());
+        }
     }
 }
 
@@ -82,9 +104,8 @@ pub(super) fn relation_files(
 }
 
 async fn compare_relations(contents: Contents<'_>, pgdata: &Path) {
-    for (spcnode, dbnode) in contents.databases().await.unwrap().into_keys() {
-        let directory = if dbnode == 0 { "global".to_owned() } else { format!("base/{dbnode}") };
-        let files = relation_files(&pgdata.join(directory), spcnode, dbnode);
+    for ((spcnode, dbnode), directory) in database_directories(pgdata) {
+        let files = relation_files(&directory, spcnode, dbnode);
         let stored = contents.relations(spcnode, dbnode).await.unwrap();
         // Free space maps are not logged; neither are unlogged relations but for init forks.
         let unlogged: BTreeSet<u32> =

@@ -1,8 +1,7 @@
 //! Every block that ingest and redo give, compared with the files of a stock standby that replayed
 //! the same WAL: PostgreSQL's own redo.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pageserver_api::Key;
@@ -14,7 +13,7 @@ use postgres_ffi::{BLCKSZ, ForkNumber, PgMajor, RelTag};
 use utils::Lsn;
 use wal_redo::consistency::mask;
 
-use super::datadir::relation_files;
+use super::datadir::{database_directories, relation_files};
 use super::{Followed, control_file};
 use crate::ingest::import::{datadir_lsn, import_datadir};
 use crate::keymap::memory::MemoryStore;
@@ -69,19 +68,6 @@ fn replay(standby: &mut TestCluster, end: Lsn) {
         std::thread::sleep(Duration::from_millis(100));
     }
     standby.stop("fast");
-}
-
-/// The directories with relation files: of the standard tablespaces, and of those in place.
-fn database_directories(pgdata: &Path) -> BTreeMap<(u32, u32), PathBuf> {
-    let mut found = BTreeMap::from([((1664, 0), pgdata.join("global"))]);
-    for entry in std::fs::read_dir(pgdata.join("base")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        if let Ok(database) = name.parse() {
-            found.insert((1663, database), path);
-        }
-    }
-    found
 }
 
 /// Whose redo made the page, as its special area says.

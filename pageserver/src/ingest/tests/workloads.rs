@@ -233,22 +233,3 @@ async fn a_time_leads_to_the_commit_before_it() {
     assert_eq!(future.kind, LsnForTimestampKind::Future);
     assert_eq!(future.lsn, contents.lsn());
 }
-
-#[tokio::test]
-async fn a_database_with_relations_in_two_tablespaces_is_copied() {
-    use crate::keymap::{KeyStore, Keymap};
-    let mut followed = Followed::start().await;
-    let c = &followed.cluster;
-    c.sql("set allow_in_place_tablespaces = on; create tablespace elsewhere location ''");
-    c.sql("create database source");
-    c.sql_in("source", "create table t tablespace elsewhere as select generate_series(1, 5000)");
-    c.sql("create database copied template source strategy file_copy");
-    let oid = c.sql("select oid from pg_database where datname = 'copied'").parse().unwrap();
-    let tablespace = c.sql("select oid from pg_tablespace where spcname = 'elsewhere'");
-    followed.cluster.stop("fast");
-    followed.ingest_all(&followed.cluster.pgdata().join("pg_wal")).await;
-    let contents = Keymap::at(&followed.store, followed.store.last_record_lsn());
-    let relations = contents.relations(tablespace.parse().unwrap(), oid).await.unwrap();
-    let table = relations.iter().find(|rel| rel.fork == postgres_ffi::ForkNumber::Main).unwrap();
-    assert_eq!(contents.rel_size(*table).await.unwrap(), 23);
-}

@@ -1,4 +1,6 @@
 use super::*;
+use crate::ingest::import::tablespaces::tests::control_file;
+use crate::keymap::Keymap;
 use crate::keymap::memory::MemoryStore;
 
 /// Sends an archive in pieces that split headers.
@@ -20,6 +22,9 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut header = tar::Header::new_ustar();
         header.set_size(content.len() as u64);
         header.set_mode(0o600);
+        if path.ends_with('/') {
+            header.set_entry_type(tar::EntryType::Directory);
+        }
         header.set_cksum();
         builder.append_data(&mut header, path, *content).unwrap();
     }
@@ -36,9 +41,12 @@ async fn names(bytes: Vec<u8>) -> Result<Vec<String>, ImportError> {
 }
 
 async fn import(bytes: Vec<u8>) -> Result<(), ImportError> {
-    let store = MemoryStore::new(PgMajor::V15);
+    import_into(&MemoryStore::new(PgMajor::V15), bytes).await
+}
+
+async fn import_into(store: &MemoryStore, bytes: Vec<u8>) -> Result<(), ImportError> {
     let shard = ShardIdentity::unsharded();
-    import_base_tar(&store, shard, PgMajor::V15, Lsn(0x100), chunked(bytes)).await
+    import_base_tar(store, shard, PgMajor::V15, Lsn(0x100), chunked(bytes)).await
 }
 
 #[tokio::test]
@@ -80,7 +88,40 @@ async fn a_relation_of_part_of_a_page_is_refused() {
 }
 
 #[tokio::test]
-async fn tablespaces_of_the_user_are_refused() {
-    let error = import(archive(&[("pg_tblspc/16400/x", b"")])).await.unwrap_err();
-    assert!(error.to_string().contains("pg_tblspc"), "{error}");
+async fn tablespaces_of_the_user_are_imported() {
+    let store = MemoryStore::new(PgMajor::V15);
+    let bytes = archive(&[
+        ("tablespace_map", b"16400 /srv/fast\n"),
+        ("pg_tblspc/16400/PG_15_202209061/5/pg_filenode.map", b"map"),
+        ("pg_tblspc/16400/PG_15_202209061/5/16500", &[7; 8192]),
+        ("pg_tblspc/16401/", b""),
+        ("global/pg_control", &control_file()),
+    ]);
+    import_into(&store, bytes).await.unwrap();
+    let contents = Keymap::at(&store, store.last_record_lsn());
+    let databases: Vec<_> = contents.databases().await.unwrap().into_iter().collect();
+    assert_eq!(databases, [((16_400, 0), false), ((16_400, 5), true), ((16_401, 0), false)]);
+    assert_eq!(contents.relmap(16_400, 5).await.unwrap(), "map");
+    assert_eq!(contents.database_blocks(16_400, 5).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_tablespace_that_did_not_come_along_is_missed() {
+    let bytes = archive(&[
+        ("tablespace_map", b"16400 /srv/fast\n"),
+        ("global/pg_control", &control_file()),
+    ]);
+    let error = import(bytes).await.unwrap_err();
+    assert!(matches!(error, ImportError::TablespaceElsewhere { spcnode: 16_400, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_link_to_a_tablespace_is_refused() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    builder.append_link(&mut header, "pg_tblspc/16400", "/srv/fast").unwrap();
+    let error = import(builder.into_inner().unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains("pg_tblspc/16400 is a link to a tablespace"), "{error}");
 }
