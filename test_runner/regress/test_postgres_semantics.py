@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fixtures.checks import amcheck
+from fixtures.common import give_to_postgres_account
 from fixtures.neon_fixtures import Endpoint, NeonEnv, dump_database, table_digests
 
 
@@ -183,3 +186,68 @@ def test_large_objects_and_toast(neon_env: NeonEnv) -> None:
     assert table_digests(endpoint) == digests
     assert endpoint.value("SELECT md5(lo_get(4711))") == large
     amcheck(env, endpoint)
+
+
+def tablespaces(endpoint: Endpoint) -> dict[str, str]:
+    """The locations of the user's tablespaces, by name."""
+    return dict(
+        endpoint.sql("SELECT spcname, pg_tablespace_location(oid) FROM pg_tablespace WHERE oid >= 16384")
+    )
+
+
+def test_tablespaces_become_directories_of_the_data_directory(
+    neon_env: NeonEnv, test_output_dir: Path
+) -> None:
+    env = neon_env
+    location = test_output_dir / "elsewhere"
+    location.mkdir()
+    give_to_postgres_account(location)
+    endpoint = env.endpoint()
+    endpoint.sql(
+        "CREATE TABLESPACE in_place LOCATION ''",
+        f"CREATE TABLESPACE elsewhere LOCATION '{location}'",
+        "CREATE TABLESPACE empty LOCATION ''",
+        "CREATE DATABASE home TABLESPACE elsewhere",
+    )
+    for name in ("in_place", "elsewhere"):
+        endpoint.sql(
+            f"CREATE TABLE in_{name} (n, t) TABLESPACE {name} AS SELECT n, md5(n::text) FROM generate_series(1, 5000) n",
+            f"CREATE INDEX ON in_{name} (t) TABLESPACE {name}",
+        )
+    endpoint.sql(
+        "CREATE TABLE t AS SELECT n FROM generate_series(1, 3000) n",
+        "CREATE TABLE in_place TABLESPACE in_place AS SELECT n FROM t",
+        dbname="home",
+    )
+    assert tablespaces(endpoint)["elsewhere"] == str(location)
+    assert any(location.iterdir()), "what has a location is there"
+    digests = {name: table_digests(endpoint, name) for name in ("postgres", "home")}
+    lsn = endpoint.flush_lsn()
+
+    endpoint = reboot(env, endpoint)
+    assert {name: table_digests(endpoint, name) for name in digests} == digests
+    locations = tablespaces(endpoint)
+    assert sorted(locations) == ["elsewhere", "empty", "in_place"]
+    for path in locations.values():
+        assert (endpoint.pgdata / path).is_dir() and not (endpoint.pgdata / path).is_symlink()
+    amcheck(env, endpoint)
+    amcheck(env, endpoint, "home")
+    endpoint.sql(
+        "CREATE TABLE in_empty TABLESPACE empty AS SELECT 42 AS n",
+        "ALTER DATABASE home SET TABLESPACE empty",
+        "DROP TABLE in_elsewhere",
+        "DROP TABLESPACE elsewhere",
+    )
+
+    endpoint = reboot(env, endpoint)
+    assert sorted(tablespaces(endpoint)) == ["empty", "in_place"]
+    assert len(list((endpoint.pgdata / "pg_tblspc").iterdir())) == 2
+    assert endpoint.value("SELECT n FROM in_empty") == 42
+    assert table_digests(endpoint, "home") == digests["home"]
+
+    # The past still has them, for a server that writes and for one in recovery.
+    env.cli.timeline_branch("past", lsn=lsn)
+    for past in (env.endpoint("past", branch="past"), env.endpoint("static", lsn=lsn)):
+        assert tablespaces(past) == locations
+        assert {name: table_digests(past, name) for name in digests} == digests
+        past.stop()

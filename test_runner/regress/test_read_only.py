@@ -48,6 +48,35 @@ def test_a_hot_standby_follows_its_primary(neon_env: NeonEnv) -> None:
     wait_until(lambda: sees(2002), timeout_s=90)
 
 
+def test_a_hot_standby_follows_tablespaces(neon_env: NeonEnv) -> None:
+    env = neon_env
+    main = env.endpoint("primary")
+    main.sql(
+        "CREATE TABLESPACE first LOCATION ''",
+        "CREATE TABLE in_first TABLESPACE first AS SELECT 1 AS n",
+        "CHECKPOINT",
+    )
+    # It begins with the first, as a directory, and replays what comes then.
+    standby = env.endpoint("standby", hot_standby=True)
+    assert standby.value("SELECT n FROM in_first") == 1
+    main.sql(
+        "CREATE TABLESPACE second LOCATION ''",
+        "CREATE TABLE in_second TABLESPACE second AS SELECT 2 AS n",
+        "CREATE DATABASE home TABLESPACE second",
+        "DROP TABLE in_first",
+        "DROP TABLESPACE first",
+    )
+
+    def follows() -> None:
+        names = standby.sql("SELECT spcname FROM pg_tablespace WHERE oid >= 16384")
+        assert names == [("second",)]
+
+    wait_until(follows, timeout_s=60)
+    assert standby.value("SELECT n FROM in_second") == 2
+    assert standby.value("SELECT count(*) > 0 FROM pg_class", dbname="home")
+    assert len(list((standby.pgdata / "pg_tblspc").iterdir())) == 1
+
+
 def test_a_hot_standby_under_load(neon_env: NeonEnv) -> None:
     env = neon_env
     main = env.endpoint("primary")

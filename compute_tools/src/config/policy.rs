@@ -165,6 +165,10 @@ fn verdict(setting: &ConfSetting, mode: ComputeMode) -> Verdict {
             is_off(value),
             "local data is not durable; after a crash the endpoint starts from the storage",
         ),
+        "allow_in_place_tablespaces" => refuse_unless(
+            !is_off(value),
+            "tablespaces are directories in the data directory that the endpoint starts with",
+        ),
         "archive_mode" => refuse_unless(is_off(value), "the safekeepers archive WAL"),
         "wal_log_hints" => refuse_unless(is_off(value), "it multiplies WAL for no benefit here"),
         "wal_level" => refuse_unless(

@@ -112,8 +112,13 @@ fn defaults(port: u16) -> Vec<(&'static str, String)> {
 }
 
 fn required(mode: ComputeMode, major: PgMajor, wal_level: &str) -> Vec<(&'static str, String)> {
-    let mut settings =
-        vec![("wal_level", wal_level.to_owned()), ("wal_log_hints", "off".to_owned())];
+    let mut settings = vec![
+        ("wal_level", wal_level.to_owned()),
+        ("wal_log_hints", "off".to_owned()),
+        // A server in recovery, which a read-only endpoint always is, panics about tablespaces that
+        // are directories otherwise. And whoever creates one can have it like that from the start.
+        ("allow_in_place_tablespaces", "on".to_owned()),
+    ];
     if major >= PgMajor::V18 {
         settings.push(("io_method", "worker".to_owned()));
     }

@@ -70,3 +70,10 @@ fn every_refused_setting_is_named_with_a_reason() {
 fn too_few_wal_senders_are_raised() {
     assert_eq!(kept("max_wal_senders=3")[0].1, "10");
 }
+
+#[test]
+fn tablespaces_stay_directories() {
+    assert!(kept("allow_in_place_tablespaces=on").is_empty(), "it is on anyway");
+    let error = decide("allow_in_place_tablespaces=off").unwrap_err().to_string();
+    assert!(error.contains("allow_in_place_tablespaces"), "{error}");
+}

@@ -78,3 +78,12 @@ fn a_replica_is_told_how_to_encrypt() {
     assert!(conninfo.contains(expected), "{conninfo}");
     assert!(!primary_conninfo(&[ConnectOptions::new("sk", 5454)]).contains("ssl"));
 }
+
+#[test]
+fn tablespaces_may_be_directories_in_every_mode() {
+    let modes = [ComputeMode::Primary, ComputeMode::Replica, ComputeMode::Static(utils::Lsn(8))];
+    for mode in modes {
+        let config = rendered("", mode);
+        assert_eq!(effective(&config, "allow_in_place_tablespaces").unwrap(), "on", "{mode:?}");
+    }
+}
