@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
-from fixtures.common import wait_until
+from fixtures.common import give_to_postgres_account, wait_until
 from fixtures.ledger import Ledger
 from fixtures.neon_fixtures import NeonEnv, table_digests
 
@@ -75,6 +77,36 @@ def test_a_hot_standby_follows_tablespaces(neon_env: NeonEnv) -> None:
     assert standby.value("SELECT n FROM in_second") == 2
     assert standby.value("SELECT count(*) > 0 FROM pg_class", dbname="home")
     assert len(list((standby.pgdata / "pg_tblspc").iterdir())) == 1
+
+
+def test_a_hot_standby_that_cannot_have_a_location_starts_behind_it(
+    neon_env: NeonEnv, test_output_dir: Path
+) -> None:
+    env = neon_env
+    location, hidden = test_output_dir / "location", test_output_dir / "hidden"
+    location.mkdir()
+    give_to_postgres_account(location)
+    main = env.endpoint("primary")
+    main.sql(
+        f"CREATE TABLESPACE elsewhere LOCATION '{location}'",
+        "CREATE TABLE t TABLESPACE elsewhere AS SELECT 1 AS n",
+    )
+    # As on another machine.
+    location.rename(hidden)
+    standby = env.endpoint("standby", hot_standby=True, start=False)
+    with pytest.raises(RuntimeError):
+        standby.start()
+    assert f'directory "{location}" does not exist' in standby.log_file.read_text()
+    hidden.rename(location)
+    main.sql("CHECKPOINT")
+
+    def starts() -> None:
+        standby.start()
+
+    wait_until(starts, timeout_s=60)
+    assert standby.value("SELECT n FROM t") == 1
+    where = standby.value("SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE spcname = 'elsewhere'")
+    assert (standby.pgdata / where).is_dir() and not (standby.pgdata / where).is_symlink()
 
 
 def test_a_hot_standby_under_load(neon_env: NeonEnv) -> None:
