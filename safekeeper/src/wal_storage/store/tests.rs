@@ -3,7 +3,7 @@ use std::{fs, io};
 use super::super::testing::*;
 use super::*;
 use crate::durability::Durability;
-use crate::files::DiskFile;
+use crate::files::{DiskFile, PendingFile};
 
 fn positions(storage: &FileWalStorage) -> (Lsn, Lsn, Lsn) {
     (storage.write_lsn, storage.write_record_lsn, storage.flush_record_lsn)
@@ -82,6 +82,60 @@ fn an_open_segment_has_its_full_length_from_the_start() {
     storage.write(start, &wal(start, &[message(100)])).unwrap();
     let length = fs::metadata(dir.segments().partial_path(1)).unwrap().len();
     assert_eq!(length, SEGMENT_SIZE);
+}
+
+#[test]
+fn from_its_middle_on_a_segment_has_a_spare_one_beside_it() {
+    let dir = TestDir::new();
+    let start = start_at(SPARE_FROM - 0x4000);
+    let mut storage = dir.fresh(start);
+    let bytes = wal(start, &[message(100)]);
+    storage.write(start, &bytes).unwrap();
+    assert!(storage.spare.is_none(), "a timeline that is hardly written to has none");
+    let middle = start + bytes.len() as u64;
+    storage.write(middle, &wal(middle, &[message(0x4000)])).unwrap();
+    assert!(storage.spare.is_some());
+    // When nobody is to write any more, nothing stays.
+    storage.close();
+    assert_eq!(dir.file_names(), ["000000010000000000000001.partial"]);
+}
+
+#[test]
+fn the_spare_segment_becomes_the_next_one() {
+    let dir = TestDir::new();
+    let start = start_at(SEGMENT_SIZE - 0x4000);
+    let mut storage = dir.fresh(start);
+    let bytes = wal(start, &[message(100)]);
+    storage.write(start, &bytes).unwrap();
+    // Something only this file has.
+    let spare = storage.spare.take().unwrap().into_file().unwrap();
+    let mark = SEGMENT_SIZE - 8;
+    spare.write_all_at(b"the mark", mark).unwrap();
+    storage.spare = Some(SpareSegment::new(&dir.segments(), PendingFile::Done(Ok(spare))));
+
+    let end = start + bytes.len() as u64;
+    storage.write(end, &wal(end, &[message(0x8000)])).unwrap();
+    assert_eq!(dir.file_names(), ["000000010000000000000001", "000000010000000000000002.partial"]);
+    assert!(storage.spare.is_none());
+    let taken = fs::read(dir.segments().partial_path(2)).unwrap();
+    assert_eq!(taken[mark as usize..], *b"the mark");
+}
+
+#[test]
+fn a_spare_segment_that_could_not_be_made_is_made_when_it_is_needed() {
+    let dir = TestDir::new();
+    let start = start_at(SEGMENT_SIZE - 0x4000);
+    let mut storage = dir.fresh(start);
+    let bytes = wal(start, &[message(100)]);
+    storage.write(start, &bytes).unwrap();
+    drop(storage.spare.take());
+    let full = PendingFile::Done(Err(io::ErrorKind::StorageFull.into()));
+    storage.spare = Some(SpareSegment::new(&dir.segments(), full));
+
+    let end = start + bytes.len() as u64;
+    storage.write(end, &wal(end, &[message(0x8000)])).unwrap();
+    let next = fs::read(dir.segments().partial_path(2)).unwrap();
+    assert_eq!(next.len() as u64, SEGMENT_SIZE);
 }
 
 #[test]
