@@ -2,6 +2,7 @@
 # Fetches PostgreSQL's own regression SQL: prints the directory that holds <major>/src/test/regress.
 # Sources come from Debian's source packages (15 bookworm, 17 trixie, 18 sid) by an apt whose
 # configuration, lists and cache are private; of the system's own only the mirror's address is used.
+# A version that the mirror announces and does not hold gives way to the newest before it.
 source "$(dirname "$0")/common.sh"
 DESTINATION=${POSTGRES_SOURCE_DIR:-/var/tmp/strata-postgres-source}
 APT=$DESTINATION/apt
@@ -60,6 +61,24 @@ announced_versions() {
     private_apt apt-cache showsrc --only-source "postgresql-$1" | sed -n 's/^Version: //p' | sort -Vru
 }
 
+# A mirror that lags holds the point release before the one it announces. No list vouches for that
+# file, so it comes by HTTPS or not at all.
+fetch_unannounced() { # major, directory
+    local mirror upstream minor name
+    mirror=$(system_mirrors | grep -v security | head -n 1)
+    mirror=${mirror%/}
+    upstream=$(announced_versions "$1" | head -n 1)
+    upstream=${upstream%%-*}
+    for ((minor = ${upstream#*.} - 1; minor >= 0; minor--)); do
+        name=postgresql-$1_$1.$minor.orig.tar.bz2
+        if curl -sfL --proto-redir =https -o "$2/$name" "${mirror/#http:/https:}/pool/main/p/postgresql-$1/$name"; then
+            say "Taking $1.$minor" >&2
+            echo "$2/$name"
+            return
+        fi
+    done
+}
+
 fetch() {
     local major=$1 download=$DESTINATION/download-$1 version archive=
     for version in $(announced_versions "$major"); do
@@ -72,6 +91,7 @@ fetch() {
         fi
         say "The mirror does not hold version $version" >&2
     done
+    [ -n "$archive" ] || archive=$(fetch_unannounced "$major" "$download")
     if [ -z "$archive" ]; then
         say "The sources of PostgreSQL $major are not to be had: its tests take those of the nearest version" >&2
         rm -rf "$download"
