@@ -85,16 +85,23 @@ impl PendingFile {
     }
 }
 
-/// A new file of `length` zeros, forced to disk, its name not included.
+/// A new file of `length` zeros, forced to disk, its name not included. Nothing stays of one that
+/// could not be made: the disk may be full, and others need what room there is.
 fn make_zeros(
     files: &(impl FileSystem + ?Sized),
     path: &Utf8Path,
     length: u64,
 ) -> io::Result<Box<dyn DiskFile>> {
     let file = files.open(path, Access::Create)?;
-    file.write_zeros(0..length)?;
-    file.sync_all()?;
-    Ok(file)
+    match file.write_zeros(0..length).and_then(|()| file.sync_all()) {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            if let Err(failure) = files.remove(path) {
+                tracing::warn!("the incomplete file {path} stays: {failure}");
+            }
+            Err(error)
+        }
+    }
 }
 
 /// A shared file system.

@@ -1,9 +1,12 @@
+use std::sync::Arc;
 use std::{fs, io};
+
+use camino::Utf8Path;
 
 use super::super::testing::*;
 use super::*;
 use crate::durability::Durability;
-use crate::files::{DiskFile, PendingFile};
+use crate::files::{Access, DiskFile, FileSystem, PendingFile};
 
 fn positions(storage: &FileWalStorage) -> (Lsn, Lsn, Lsn) {
     (storage.write_lsn, storage.write_record_lsn, storage.flush_record_lsn)
@@ -240,6 +243,42 @@ impl DiskFile for BrokenFile {
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// A disk that is full, except for empty files.
+#[derive(Debug)]
+struct FullDisk;
+
+impl FileSystem for FullDisk {
+    fn open(&self, path: &Utf8Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        assert_eq!(access, Access::Create);
+        fs::write(path, b"")?;
+        Ok(Box::new(BrokenFile))
+    }
+
+    fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Utf8Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, _: &Utf8Path) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn sync_dir(&self, _: &Utf8Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_spare_segment_that_finds_no_room_leaves_nothing() {
+    let dir = TestDir::new();
+    let segments = SegmentDir::on(Arc::new(FullDisk), &dir.path);
+    assert!(segments.prepare().into_file().is_none());
+    assert!(dir.file_names().is_empty());
 }
 
 #[test]
