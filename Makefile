@@ -42,7 +42,7 @@ test-python: ## Run the pytest suite only; PYTEST_ARGS="-k branch" selects
 test-slow: ## The pytest cases that take minutes (LEDGER_SECONDS=600), all other tests left out
 	@PYTEST_ARGS="-m slow $(PYTEST_ARGS)" PYTEST_WORKERS="$(PYTEST_WORKERS)" scripts/test.sh python
 
-test-redo: ## Redo against PostgreSQL's own regression SQL and standbys (ORACLE_MAJORS="15 16 17 18"; up to an hour)
+test-redo: ## Redo against PostgreSQL's own regression SQL and standbys (ORACLE_MAJORS="15 16 17 18"; a quarter to half an hour)
 	@scripts/test_redo.sh
 
 test-azure: ## The suite of remote storage against Azurite, a server for Azure's protocol

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Fetches PostgreSQL's own regression SQL: prints the directory that holds <major>/src/test/regress.
+# Fetches PostgreSQL's own regression SQL: prints the directory that holds <major>/src/test/regress. Runs
+# after setup.sh, which installs the servers that the SQL is for.
 # Sources come from Debian's source packages (15 bookworm, 17 trixie, 18 sid) by an apt whose
 # configuration, lists and cache are private; of the system's own only the mirror's address is used.
 source "$(dirname "$0")/common.sh"
 DESTINATION=${POSTGRES_SOURCE_DIR:-/var/tmp/strata-postgres-source}
 APT=$DESTINATION/apt
+DISTRIB="$(postgres_accessible_dir "$ROOT/pg_install" /var/tmp/strata-pg_install)"
 declare -A SUITES=([15]=bookworm [17]=trixie [18]=sid)
 
 private_apt() {
@@ -60,23 +62,54 @@ announced_versions() {
     private_apt apt-cache showsrc --only-source "postgresql-$1" | sed -n 's/^Version: //p' | sort -Vru
 }
 
-fetch() {
-    local major=$1 download=$DESTINATION/download-$1 version archive=
-    for version in $(announced_versions "$major"); do
-        rm -rf "$download"
-        mkdir -p "$download"
-        # A mirror may announce a version that it does not hold; an older one does as well here.
-        if (cd "$download" && private_apt apt-get -qq source --download-only "postgresql-$major=$version" >&2); then
-            archive=$(find "$download" -name "postgresql-${major}_*.orig.tar.*" ! -name '*.asc')
-            break
-        fi
+# The version of the server that is to run the SQL. Newer SQL has statements for faults that this server
+# has still, down to a crash.
+server_version() {
+    "$DISTRIB/v$1/bin/postgres" --version | sed -E 's/^postgres \(PostgreSQL\) ([0-9.]+).*/\1/'
+}
+
+# One version by apt, into a directory.
+by_apt() { # major, version, directory
+    (cd "$3" && private_apt apt-get -qq source --download-only "postgresql-$1=$2" >&2)
+}
+
+# What a mirror holds without announcing it any more. No list vouches for it, so it comes by HTTPS or not
+# at all.
+unannounced() { # major, upstream version, directory
+    local mirror archive=postgresql-$1_$2.orig.tar.bz2
+    mirror=$(system_mirrors | grep -v security | head -n 1)
+    mirror=${mirror%/}
+    curl -sfL --proto-redir =https -o "$3/$archive" "${mirror/#http:/https:}/pool/main/p/postgresql-$1/$archive"
+}
+
+# Sources of the server's version or, where they are not to be had, the newest ones.
+download() { # major, directory
+    local major=$1 directory=$2 wanted versions version
+    wanted=$(server_version "$major")
+    versions=$(announced_versions "$major")
+    for version in $(grep "^$wanted-" <<<"$versions"); do
+        by_apt "$major" "$version" "$directory" && return
+    done
+    unannounced "$major" "$wanted" "$directory" && return
+    for version in $versions; do
+        # A mirror may announce a version that it does not hold.
+        by_apt "$major" "$version" "$directory" && return
         say "The mirror does not hold version $version" >&2
     done
-    if [ -z "$archive" ]; then
+    return 1
+}
+
+fetch() {
+    local major=$1 download=$DESTINATION/download-$1 archive
+    rm -rf "$download"
+    mkdir -p "$download"
+    if ! download "$major" "$download"; then
         say "The sources of PostgreSQL $major are not to be had: its tests take those of the nearest version" >&2
         rm -rf "$download"
         return
     fi
+    archive=$(find "$download" -name "postgresql-${major}_*.orig.tar.*" ! -name '*.asc')
+    say "Taking $(basename "$archive")" >&2
     mkdir -p "$DESTINATION/$major.new"
     tar -xf "$archive" -C "$DESTINATION/$major.new" --strip-components=1 --wildcards \
         '*/src/test/regress/*' '*/COPYRIGHT'

@@ -17,6 +17,7 @@ need runuser util-linux
 if [ "$what" = all ]; then
     need npm npm
     need python3 python3
+    ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing+=(libfaketime)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || missing+=(python3)
 fi

@@ -2,7 +2,7 @@
 # Checks the redo engine, record by record, against stock servers that run PostgreSQL's own regression
 # SQL, our workload and a million transactions; then every block of a timeline against a standby's.
 # ORACLE_MAJORS ("15 16 17 18") chooses versions; ORACLE_JOBS (2) of them go side by side, each of
-# which needs 6 GB below TMPDIR. All four took 56 minutes on two cores that had much other work.
+# which needs 6 GB below TMPDIR. All four take 17 minutes on two cores that have other work.
 source "$(dirname "$0")/common.sh"
 cd "$ROOT"
 "$ROOT/scripts/setup.sh" all

@@ -58,9 +58,9 @@ fn main() -> anyhow::Result<()> {
     for size in MESSAGE_BYTES {
         let (mut appended, mut plain, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..arguments.rounds.max(1) {
-            let before = (round % 2 == 0).then(|| plain_writes(dir, wal.len(), size));
+            let before = (round % 2 == 0).then(|| plain_writes(dir, &wal, size));
             let append = rate(wal.len(), appends(dir, &wal, size)?);
-            let disk = before.unwrap_or_else(|| plain_writes(dir, wal.len(), size))?;
+            let disk = before.unwrap_or_else(|| plain_writes(dir, &wal, size))?;
             let disk = rate(wal.len(), disk);
             appended.push(append);
             plain.push(disk);
@@ -115,14 +115,14 @@ fn appends(dir: &Utf8Path, wal: &[u8], size: usize) -> anyhow::Result<Duration> 
     Ok(elapsed)
 }
 
-/// The same amount, written and synced to files of segment length that are full of zeros. Making
+/// The same bytes, written and synced to files of segment length that are full of zeros. Making
 /// them counts, because appends have to make theirs too.
-fn plain_writes(dir: &Utf8Path, bytes: usize, size: usize) -> anyhow::Result<Duration> {
+fn plain_writes(dir: &Utf8Path, wal: &[u8], size: usize) -> anyhow::Result<Duration> {
     let path = dir.join("plain");
-    let (zeros, message) = (vec![0; SEGMENT_SIZE as usize], vec![b'x'; size]);
+    let zeros = vec![0; SEGMENT_SIZE as usize];
     let started = Instant::now();
     let mut file = None;
-    for offset in (0..bytes as u64).step_by(size) {
+    for (offset, message) in (0..).step_by(size).zip(wal.chunks(size)) {
         let within = offset % SEGMENT_SIZE;
         if within == 0 || file.is_none() {
             let new = File::create(&path)?;
@@ -131,7 +131,7 @@ fn plain_writes(dir: &Utf8Path, bytes: usize, size: usize) -> anyhow::Result<Dur
             file = Some(new);
         }
         if let Some(file) = &file {
-            file.write_all_at(&message, within)?;
+            file.write_all_at(message, within)?;
             file.sync_data()?;
         }
     }

@@ -10,6 +10,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock};
+use std::thread::{self, JoinHandle};
 
 use camino::Utf8Path;
 
@@ -55,6 +56,52 @@ pub trait FileSystem: Debug + Send + Sync {
     fn list(&self, dir: &Utf8Path) -> io::Result<Vec<String>>;
     /// Forces the entries of a directory (creations, renames, removals) to disk.
     fn sync_dir(&self, dir: &Utf8Path) -> io::Result<()>;
+
+    /// Begins to make a file of `length` zeros that is forced to disk, its name not included. It
+    /// may be made while other things are done.
+    fn begin_zeros(&self, path: &Utf8Path, length: u64) -> PendingFile {
+        PendingFile::Done(make_zeros(self, path, length))
+    }
+}
+
+/// A file in the making.
+#[derive(Debug)]
+pub enum PendingFile {
+    /// It is there, or failed.
+    Done(io::Result<Box<dyn DiskFile>>),
+    /// A thread makes it.
+    Running(JoinHandle<io::Result<Box<dyn DiskFile>>>),
+}
+
+impl PendingFile {
+    /// Waits for the file, which is open for writing then.
+    pub fn wait(self) -> io::Result<Box<dyn DiskFile>> {
+        match self {
+            PendingFile::Done(made) => made,
+            PendingFile::Running(thread) => {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+            }
+        }
+    }
+}
+
+/// A new file of `length` zeros, forced to disk, its name not included. Nothing stays of one that
+/// could not be made: the disk may be full, and others need what room there is.
+fn make_zeros(
+    files: &(impl FileSystem + ?Sized),
+    path: &Utf8Path,
+    length: u64,
+) -> io::Result<Box<dyn DiskFile>> {
+    let file = files.open(path, Access::Create)?;
+    match file.write_zeros(0..length).and_then(|()| file.sync_all()) {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            if let Err(failure) = files.remove(path) {
+                tracing::warn!("the incomplete file {path} stays: {failure}");
+            }
+            Err(error)
+        }
+    }
 }
 
 /// A shared file system.
@@ -70,7 +117,7 @@ pub fn local(durability: Durability) -> Files {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct LocalFiles(Durability);
 
 #[derive(Debug)]
@@ -106,6 +153,15 @@ impl FileSystem for LocalFiles {
 
     fn sync_dir(&self, dir: &Utf8Path) -> io::Result<()> {
         self.0.sync_dir(dir)
+    }
+
+    fn begin_zeros(&self, path: &Utf8Path, length: u64) -> PendingFile {
+        let (files, path) = (*self, path.to_owned());
+        let thread = thread::Builder::new().name("wal zeros".to_owned());
+        match thread.spawn(move || make_zeros(&files, &path, length)) {
+            Ok(thread) => PendingFile::Running(thread),
+            Err(error) => PendingFile::Done(Err(error)),
+        }
     }
 }
 

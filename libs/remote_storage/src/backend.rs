@@ -97,7 +97,7 @@ pub enum ListMode {
     WithDelimiter,
 }
 
-/// Result of a listing, in ascending order.
+/// Result of a listing, in no order that may be relied upon: not every store sorts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Common prefixes without a final `/`; only with a delimiter.

@@ -54,7 +54,8 @@ impl GenericRemoteStorage {
         }
     }
 
-    /// The same store, but the first `failures` attempts of each distinct operation fail.
+    /// The same store, but the first `failures` attempts of each distinct operation fail, and
+    /// listings come backwards.
     pub fn with_simulated_failures(&self, failures: u32) -> Self {
         let backend = Arc::new(Unreliable::new(Arc::clone(&self.backend), failures));
         Self::new(backend, self.timeout)

@@ -1,4 +1,5 @@
-//! A store whose operations fail a set number of times before they succeed, for tests.
+//! A store for tests that keeps the contract and no more: operations fail a set number of times
+//! before they succeed, and listings, whose order nothing may rely upon, come backwards.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -12,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Download, ListMode, Listing, RemoteStorage, StorageMetadata, UploadBody};
 use crate::{RemotePath, RemoteStorageError};
 
-/// Wraps another store; the first attempts of each distinct operation fail.
+/// Wraps another store; the first attempts of each distinct operation fail, and listings come
+/// backwards.
 pub struct Unreliable {
     inner: Arc<dyn RemoteStorage>,
     failures: u32,
@@ -69,7 +71,10 @@ impl RemoteStorage for Unreliable {
     ) -> BoxFuture<'a, Result<Listing, RemoteStorageError>> {
         Box::pin(async move {
             self.attempt("ListPrefixes", prefix.map_or("", RemotePath::as_str))?;
-            self.inner.list(prefix, mode, max_keys, cancel).await
+            let mut listing = self.inner.list(prefix, mode, max_keys, cancel).await?;
+            listing.keys.reverse();
+            listing.prefixes.reverse();
+            Ok(listing)
         })
     }
 

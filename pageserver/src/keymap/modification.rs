@@ -11,10 +11,11 @@ mod files;
 mod relation;
 mod slru;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use foldhash::{HashMap, HashMapExt};
 use pageserver_api::{Key, Value, WalRecord};
 use postgres_ffi::{PgMajor, RelTag, SlruKind};
 use utils::Lsn;

@@ -4,9 +4,9 @@
 //! until the next change. Reads may add entries only if no change can have been forgotten
 //! since their LSN. Bounded: a full cache is emptied.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use foldhash::{HashMap, HashMapExt};
 use postgres_ffi::{BlockNumber, Oid, RelTag};
 use utils::Lsn;
 

@@ -5,9 +5,11 @@
 //! across an await.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::slice;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -29,9 +31,43 @@ struct Position {
     will_init: bool,
 }
 
+/// The values of one key, oldest first. Most keys have one: it needs no memory of its own.
+enum Versions {
+    One((Lsn, Position)),
+    Many(Vec<(Lsn, Position)>),
+}
+
 struct Inner {
-    index: BTreeMap<Key, Vec<(Lsn, Position)>>,
+    index: BTreeMap<Key, Versions>,
     file: EphemeralFile,
+}
+
+impl Versions {
+    fn as_slice(&self) -> &[(Lsn, Position)] {
+        match self {
+            Versions::One(one) => slice::from_ref(one),
+            Versions::Many(many) => many,
+        }
+    }
+
+    /// Adds a value at the LSN of the newest one, which it replaces, or above it.
+    fn push(&mut self, key: &Key, added: (Lsn, Position)) {
+        let newest = match self {
+            Versions::One(one) => Some(one),
+            Versions::Many(many) => many.last_mut(),
+        };
+        if let Some(newest) = newest {
+            assert!(newest.0 <= added.0, "{key} written backwards");
+            if newest.0 == added.0 {
+                *newest = added;
+                return;
+            }
+        }
+        match self {
+            Versions::One(one) => *self = Versions::Many(vec![*one, added]),
+            Versions::Many(many) => many.push(added),
+        }
+    }
 }
 
 /// A layer that ingest writes to, or that waits to be written out.
@@ -133,13 +169,11 @@ impl InMemoryLayer {
         }
         // Only now that nothing can fail: whoever got an error may write the same again.
         for ((key, lsn, _), position) in batch.iter().zip(positions) {
-            let versions = inner.index.entry(*key).or_default();
-            match versions.last_mut() {
-                Some((last, old)) if last == lsn => *old = position,
-                last => {
-                    assert!(last.is_none_or(|(last, _)| *last < *lsn), "{key} written backwards");
-                    versions.push((*lsn, position));
+            match inner.index.entry(*key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Versions::One((*lsn, position)));
                 }
+                Entry::Occupied(entry) => entry.into_mut().push(key, (*lsn, position)),
             }
         }
         Ok(())
@@ -153,6 +187,7 @@ impl InMemoryLayer {
                 if !state.wants(key) {
                     continue;
                 }
+                let versions = versions.as_slice();
                 let end = versions.partition_point(|(lsn, _)| *lsn < lsns.end);
                 let wanted = versions.iter().take(end).rev();
                 for (lsn, position) in wanted.take_while(|(lsn, _)| *lsn >= lsns.start) {
@@ -174,6 +209,7 @@ impl InMemoryLayer {
         let inner = self.read();
         let mut chains = Vec::new();
         for (key, versions) in &inner.index {
+            let versions = versions.as_slice();
             // Most keys have few versions; looking at each would be for nothing.
             if versions.len() < ceiling.get() as usize {
                 continue;
@@ -215,7 +251,7 @@ impl InMemoryLayer {
             DeltaLayerWriter::create(directory, tenant_id, timeline_id, Key::MIN, lsns)?;
         let mut buffer = BytesMut::new();
         for (key, versions) in &inner.index {
-            for (lsn, position) in versions {
+            for (lsn, position) in versions.as_slice() {
                 if let Some(image) = images.get(&(*key, *lsn)) {
                     buffer.clear();
                     Value::Image(image.clone()).encode(&mut buffer);

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use postgres_ffi::xlog::segment::{
@@ -14,7 +15,7 @@ use postgres_ffi::xlog::segment::{
 
 use super::{SEGMENT_SIZE, WalStorageError};
 use crate::durability::Durability;
-use crate::files::{self, Access, DiskFile, Files};
+use crate::files::{self, Access, DiskFile, Files, PendingFile};
 
 /// A segment under construction.
 const TEMPORARY_NAME: &str = "waltmp";
@@ -37,6 +38,15 @@ pub struct OpenSegment {
     pub file: Box<dyn DiskFile>,
     /// Whether it carries the complete name already.
     pub complete: bool,
+}
+
+/// A file that becomes a segment when one is needed. It goes away if none is.
+#[derive(Debug)]
+pub struct SpareSegment {
+    path: Utf8PathBuf,
+    files: Files,
+    /// Until it is taken.
+    pending: Option<PendingFile>,
 }
 
 /// A segment found in the directory.
@@ -113,41 +123,51 @@ impl SegmentDir {
         Ok(None)
     }
 
+    /// Begins to make the file of a segment that will be needed soon.
+    pub fn prepare(&self) -> SpareSegment {
+        let pending = self.files.begin_zeros(&self.path.join(TEMPORARY_NAME), SEGMENT_SIZE);
+        SpareSegment::new(self, pending)
+    }
+
     /// Opens a segment for writing and creates it, full of zeros, if it does not exist.
     pub fn open_or_create(&self, segno: u64) -> Result<OpenSegment, WalStorageError> {
-        match self.open_for_write(segno)? {
-            Some(segment) => Ok(segment),
-            None => self.create(segno),
+        self.open_or_take(segno, None)
+    }
+
+    /// The same; a file that was prepared for it is taken if one has to be created.
+    pub fn open_or_take(
+        &self,
+        segno: u64,
+        spare: Option<SpareSegment>,
+    ) -> Result<OpenSegment, WalStorageError> {
+        if let Some(segment) = self.open_for_write(segno)? {
+            return Ok(segment);
+        }
+        let temporary = self.path.join(TEMPORARY_NAME);
+        let prepared = spare.and_then(SpareSegment::into_file);
+        let made = prepared.map_or_else(|| self.make(&temporary), Ok);
+        let target = self.partial_path(segno);
+        // Only a whole file carries a segment's name.
+        let named = made.and_then(|file| self.rename(&temporary, &target).map(|()| file));
+        match named {
+            Ok(file) => Ok(OpenSegment { segno, file, complete: false }),
+            Err(error) => {
+                // The name must not survive: what it holds may not be on disk.
+                self.remove_if_exists(&temporary)?;
+                self.remove_if_exists(&target)?;
+                Err(error)
+            }
         }
     }
 
-    /// Creates the incomplete segment durably: a half-made file never carries a segment's name.
-    fn create(&self, segno: u64) -> Result<OpenSegment, WalStorageError> {
-        let temporary = self.path.join(TEMPORARY_NAME);
-        let target = self.partial_path(segno);
+    fn make(&self, temporary: &Utf8Path) -> Result<Box<dyn DiskFile>, WalStorageError> {
         let file = self
             .files
-            .open(&temporary, Access::Create)
-            .map_err(WalStorageError::io("create", &temporary))?;
-        let result = self.fill_and_rename(file.as_ref(), &temporary, &target);
-        if let Err(error) = result {
-            // The name must not survive: what it holds may not be on disk.
-            self.remove_if_exists(&temporary)?;
-            self.remove_if_exists(&target)?;
-            return Err(error);
-        }
-        Ok(OpenSegment { segno, file, complete: false })
-    }
-
-    fn fill_and_rename(
-        &self,
-        file: &dyn DiskFile,
-        temporary: &Utf8Path,
-        target: &Utf8Path,
-    ) -> Result<(), WalStorageError> {
-        write_zeros(file, temporary, 0)?;
+            .open(temporary, Access::Create)
+            .map_err(WalStorageError::io("create", temporary))?;
+        write_zeros(file.as_ref(), temporary, 0)?;
         file.sync_all().map_err(WalStorageError::sync(temporary))?;
-        self.rename(temporary, target)
+        Ok(file)
     }
 
     /// Puts an incomplete segment that begins with `content` in place, durably.
@@ -175,6 +195,12 @@ impl SegmentDir {
     /// Gives a full segment its complete name. Its bytes must be durable already.
     pub fn mark_complete(&self, segno: u64) -> Result<(), WalStorageError> {
         self.rename(&self.partial_path(segno), &self.complete_path(segno))
+    }
+
+    /// The same, but a crash may bring the incomplete name back, until a later segment has a name.
+    pub fn mark_complete_soon(&self, segno: u64) -> Result<(), WalStorageError> {
+        let (from, to) = (self.partial_path(segno), self.complete_path(segno));
+        self.files.rename(&from, &to).map_err(WalStorageError::io("rename", &from))
     }
 
     /// Takes the complete name from a segment that was cut.
@@ -254,6 +280,36 @@ impl SegmentDir {
                 Err(WalStorageError::io("remove", path)(error))
             }
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl SpareSegment {
+    pub(super) fn new(segments: &SegmentDir, pending: PendingFile) -> Self {
+        let path = segments.path.join(TEMPORARY_NAME);
+        Self { path, files: Arc::clone(&segments.files), pending: Some(pending) }
+    }
+
+    /// Waits until the file is there; `None` if it could not be made.
+    pub(super) fn into_file(mut self) -> Option<Box<dyn DiskFile>> {
+        let made = self.pending.take()?.wait();
+        made.inspect_err(|error| {
+            // The next attempt reports it to those who need the segment.
+            tracing::info!("no segment could be prepared at {}: {error}", self.path);
+        })
+        .ok()
+    }
+}
+
+impl Drop for SpareSegment {
+    /// Waits for the file too: whoever makes the next one under its name must be alone with it.
+    fn drop(&mut self) {
+        let Some(pending) = self.pending.take() else { return };
+        if pending.wait().is_ok()
+            && let Err(error) = self.files.remove(&self.path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!("the unused segment {} stays: {error}", self.path);
         }
     }
 }

@@ -18,9 +18,13 @@ use wal_decoder::stream::WalStreamDecoder;
 use wal_quorum::control_file::ServerInfo;
 use wal_quorum::storage::{StorageError, WalStorage};
 
-use super::segment::OpenSegment;
+use super::segment::{OpenSegment, SpareSegment};
 use super::{SEGMENT_SIZE, SegmentDir, WalStorageError, scan, segno};
 use crate::metrics;
+
+/// Where in a segment the next one begins to be made, beside the appends: a commit does not wait
+/// for zeros, and a timeline that is hardly written to has no segment to spare.
+const SPARE_FROM: u64 = SEGMENT_SIZE / 2;
 
 /// WAL files of one timeline, opened for writing.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct FileWalStorage {
     decoder: WalStreamDecoder,
     /// The segment `write_lsn` is inside of; none at a segment boundary or before the first write.
     open: Option<OpenSegment>,
+    /// The segment after that one, in the making.
+    spare: Option<SpareSegment>,
     /// Files may hold bytes above `write_lsn` that are not part of this timeline.
     needs_truncation: bool,
     poisoned: Option<String>,
@@ -73,6 +79,7 @@ impl FileWalStorage {
             flush_record_lsn: end,
             decoder: WalStreamDecoder::new(end, major),
             open: None,
+            spare: None,
             needs_truncation: true,
             poisoned: None,
             effort: WalEffort::default(),
@@ -89,9 +96,10 @@ impl FileWalStorage {
         self.effort
     }
 
-    /// Forgets the open segment, so that its directory can go away.
+    /// Forgets the open segment and a spare one, so that their directory can go away.
     pub fn close(&mut self) {
         self.open = None;
+        self.spare = None;
     }
 
     /// Writes the headers that precede `start` in its segment, before anything else is written.
@@ -153,7 +161,7 @@ impl FileWalStorage {
         let segno = segno(start);
         let segment = match self.open.take_if(|open| open.segno == segno) {
             Some(segment) => segment,
-            None => self.segments.open_or_create(segno)?,
+            None => self.segments.open_or_take(segno, self.spare.take())?,
         };
         let offset = start.segment_offset(SEGMENT_SIZE);
         let path = self.segments.partial_path(segno);
@@ -163,12 +171,15 @@ impl FileWalStorage {
             self.open = Some(segment);
             return Err(WalStorageError::io("write", &path)(error));
         }
-        if offset + chunk.len() as u64 == SEGMENT_SIZE {
-            self.finish_segment(&segment)
-        } else {
-            self.open = Some(segment);
-            Ok(())
+        let reached = offset + chunk.len() as u64;
+        if reached == SEGMENT_SIZE {
+            return self.finish_segment(&segment);
         }
+        if reached >= SPARE_FROM && self.spare.is_none() {
+            self.spare = Some(self.segments.prepare());
+        }
+        self.open = Some(segment);
+        Ok(())
     }
 
     fn finish_segment(&mut self, segment: &OpenSegment) -> Result<(), WalStorageError> {
@@ -177,8 +188,8 @@ impl FileWalStorage {
         if segment.complete {
             return Ok(());
         }
-        let marked = self.segments.mark_complete(segment.segno);
-        self.poison_on_failed_sync(marked)
+        // After a crash a full segment may have its incomplete name still: that is mended then.
+        self.segments.mark_complete_soon(segment.segno)
     }
 
     fn sync_segment(&mut self, segment: &OpenSegment) -> Result<(), WalStorageError> {

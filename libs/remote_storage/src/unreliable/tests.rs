@@ -31,3 +31,16 @@ async fn a_deletion_of_many_objects_fails_as_often_as_one_of_a_single_object() {
     }
     store.delete_objects(&all, &cancel).await.unwrap();
 }
+
+#[tokio::test]
+async fn listings_come_backwards() {
+    let test = local_fs();
+    let cancel = CancellationToken::new();
+    for name in ["a/1", "a/2", "b"] {
+        let path = RemotePath::new(name).unwrap();
+        test.storage.upload_bytes(Bytes::from("x"), &path, &cancel).await.unwrap();
+    }
+    let store = test.storage.with_simulated_failures(0);
+    let listing = store.list(None, ListMode::NoDelimiter, None, &cancel).await.unwrap();
+    assert_eq!(listing.keys, ["b", "a/2", "a/1"].map(|name| RemotePath::new(name).unwrap()));
+}

@@ -1,4 +1,5 @@
 use layer_format::TimelineMetadata;
+use remote_storage::GenericRemoteStorage;
 use utils::{Lsn, TenantId};
 
 use super::*;
@@ -39,9 +40,15 @@ impl Fixture {
 
     async fn find(&self, generation: Generation) -> Result<(u64, Generation), DownloadError> {
         let Fixture { store, shard, timeline } = self;
-        download_index(&store.storage, shard, timeline, generation, &store.cancel)
-            .await
-            .map(|(index, generation)| (index.metadata.disk_consistent_lsn.0, generation))
+        let find = async |storage: &GenericRemoteStorage| {
+            download_index(storage, shard, timeline, generation, &store.cancel)
+                .await
+                .map(|(index, generation)| (index.metadata.disk_consistent_lsn.0, generation))
+        };
+        let found = find(&store.storage).await;
+        let backwards = find(&store.storage.with_simulated_failures(0)).await;
+        assert_eq!(found.as_ref().ok(), backwards.as_ref().ok(), "the order of listings counted");
+        found
     }
 }
 

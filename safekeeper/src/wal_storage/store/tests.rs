@@ -1,9 +1,12 @@
+use std::sync::Arc;
 use std::{fs, io};
+
+use camino::Utf8Path;
 
 use super::super::testing::*;
 use super::*;
 use crate::durability::Durability;
-use crate::files::DiskFile;
+use crate::files::{Access, DiskFile, FileSystem, PendingFile};
 
 fn positions(storage: &FileWalStorage) -> (Lsn, Lsn, Lsn) {
     (storage.write_lsn, storage.write_record_lsn, storage.flush_record_lsn)
@@ -82,6 +85,60 @@ fn an_open_segment_has_its_full_length_from_the_start() {
     storage.write(start, &wal(start, &[message(100)])).unwrap();
     let length = fs::metadata(dir.segments().partial_path(1)).unwrap().len();
     assert_eq!(length, SEGMENT_SIZE);
+}
+
+#[test]
+fn from_its_middle_on_a_segment_has_a_spare_one_beside_it() {
+    let dir = TestDir::new();
+    let start = start_at(SPARE_FROM - 0x4000);
+    let mut storage = dir.fresh(start);
+    let bytes = wal(start, &[message(100)]);
+    storage.write(start, &bytes).unwrap();
+    assert!(storage.spare.is_none(), "a timeline that is hardly written to has none");
+    let middle = start + bytes.len() as u64;
+    storage.write(middle, &wal(middle, &[message(0x4000)])).unwrap();
+    assert!(storage.spare.is_some());
+    // When nobody is to write any more, nothing stays.
+    storage.close();
+    assert_eq!(dir.file_names(), ["000000010000000000000001.partial"]);
+}
+
+#[test]
+fn the_spare_segment_becomes_the_next_one() {
+    let dir = TestDir::new();
+    let start = start_at(SEGMENT_SIZE - 0x4000);
+    let mut storage = dir.fresh(start);
+    let bytes = wal(start, &[message(100)]);
+    storage.write(start, &bytes).unwrap();
+    // Something only this file has.
+    let spare = storage.spare.take().unwrap().into_file().unwrap();
+    let mark = SEGMENT_SIZE - 8;
+    spare.write_all_at(b"the mark", mark).unwrap();
+    storage.spare = Some(SpareSegment::new(&dir.segments(), PendingFile::Done(Ok(spare))));
+
+    let end = start + bytes.len() as u64;
+    storage.write(end, &wal(end, &[message(0x8000)])).unwrap();
+    assert_eq!(dir.file_names(), ["000000010000000000000001", "000000010000000000000002.partial"]);
+    assert!(storage.spare.is_none());
+    let taken = fs::read(dir.segments().partial_path(2)).unwrap();
+    assert_eq!(taken[mark as usize..], *b"the mark");
+}
+
+#[test]
+fn a_spare_segment_that_could_not_be_made_is_made_when_it_is_needed() {
+    let dir = TestDir::new();
+    let start = start_at(SEGMENT_SIZE - 0x4000);
+    let mut storage = dir.fresh(start);
+    let bytes = wal(start, &[message(100)]);
+    storage.write(start, &bytes).unwrap();
+    drop(storage.spare.take());
+    let full = PendingFile::Done(Err(io::ErrorKind::StorageFull.into()));
+    storage.spare = Some(SpareSegment::new(&dir.segments(), full));
+
+    let end = start + bytes.len() as u64;
+    storage.write(end, &wal(end, &[message(0x8000)])).unwrap();
+    let next = fs::read(dir.segments().partial_path(2)).unwrap();
+    assert_eq!(next.len() as u64, SEGMENT_SIZE);
 }
 
 #[test]
@@ -186,6 +243,42 @@ impl DiskFile for BrokenFile {
     fn sync_all(&self) -> io::Result<()> {
         self.sync_data()
     }
+}
+
+/// A disk that is full, except for empty files.
+#[derive(Debug)]
+struct FullDisk;
+
+impl FileSystem for FullDisk {
+    fn open(&self, path: &Utf8Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        assert_eq!(access, Access::Create);
+        fs::write(path, b"")?;
+        Ok(Box::new(BrokenFile))
+    }
+
+    fn rename(&self, from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Utf8Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, _: &Utf8Path) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn sync_dir(&self, _: &Utf8Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_spare_segment_that_finds_no_room_leaves_nothing() {
+    let dir = TestDir::new();
+    let segments = SegmentDir::on(Arc::new(FullDisk), &dir.path);
+    assert!(segments.prepare().into_file().is_none());
+    assert!(dir.file_names().is_empty());
 }
 
 #[test]
