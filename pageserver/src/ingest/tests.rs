@@ -1,5 +1,6 @@
 //! Ingest of what a stock server really writes, compared with its data directory.
 
+mod commit_timestamps;
 mod datadir;
 mod standby;
 mod workloads;
@@ -28,7 +29,11 @@ struct Followed {
 impl Followed {
     /// Initialises a cluster, imports it, and starts it.
     async fn start() -> Followed {
-        let mut cluster = TestCluster::init();
+        Self::start_with(TestCluster::init(), "").await
+    }
+
+    /// Imports a cluster and starts it with these settings.
+    async fn start_with(mut cluster: TestCluster, settings: &str) -> Followed {
         let pgdata = cluster.pgdata();
         let major = control_file(&cluster).major();
         let store = MemoryStore::new(major);
@@ -38,6 +43,7 @@ impl Followed {
             "wal_keep_size = 10GB\nmax_prepared_transactions = 10\nautovacuum_naptime = 1s\n\
              wal_level = logical\n",
         );
+        cluster.configure(settings);
         cluster.start();
         let import_lsn = store.last_record_lsn();
         Followed { cluster, major, store, import_lsn }
