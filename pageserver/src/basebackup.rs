@@ -9,7 +9,7 @@ use std::io;
 
 use postgres_ffi::control_file::ControlFile;
 use postgres_ffi::tablespace::version_directory;
-use postgres_ffi::{Oid, PgMajor, RelTag};
+use postgres_ffi::{Oid, PgMajor, RelTag, SlruKind};
 use tokio::io::AsyncWrite;
 use utils::Lsn;
 
@@ -192,7 +192,7 @@ struct Backup<'a, R, W> {
     tar: Tarball<'a, W>,
     /// Whether the server checks its pages.
     has_checksums: bool,
-    /// Whether the server records when transactions committed.
+    /// Whether the server records commit timestamps when it starts.
     tracks_commit_timestamps: bool,
     /// The directory of this server's files in each tablespace of the user.
     version_directory: String,
@@ -202,8 +202,11 @@ impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     async fn send(mut self) -> Result<(), BasebackupError> {
         self.add_directories().await?;
         self.add_configuration().await?;
-        if self.request.kind != (BackupKind::Sparse { lazy_slru: true }) {
-            self.add_slru_segments().await?;
+        if self.request.kind == (BackupKind::Sparse { lazy_slru: true }) {
+            // Not to be had on demand.
+            self.add_slru_segments(&[SlruKind::CommitTs]).await?;
+        } else {
+            self.add_slru_segments(&SlruKind::ALL).await?;
         }
         self.add_databases().await?;
         self.add_aux_files().await?;

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod checkpoint;
+mod commit_ts;
 mod database;
 pub mod import;
 mod messages;
@@ -22,6 +23,7 @@ use postgres_ffi::pg_constants::{dbase, rmgr, smgr as smgr_op};
 use postgres_ffi::{CheckPoint, PgMajor, TooShort};
 use utils::Lsn;
 use wal_decoder::DecodedRecord;
+use wal_redo::RedoFailure;
 use wal_redo::image::ImageError;
 
 use crate::keymap::{
@@ -75,6 +77,9 @@ pub enum IngestErrorKind {
     /// A page image in the record is damaged.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A commit record has no commit timestamp.
+    #[error(transparent)]
+    CommitTimestamp(#[from] RedoFailure),
     /// A change could not be made.
     #[error(transparent)]
     Modification(#[from] ModificationError),
@@ -93,6 +98,8 @@ pub struct WalIngest {
     major: PgMajor,
     checkpoint: CheckPoint,
     checkpoint_changed: bool,
+    /// Whether commit timestamps are recorded, as the stored control file says.
+    tracks_commit_timestamps: bool,
 }
 
 impl WalIngest {
@@ -103,8 +110,11 @@ impl WalIngest {
         major: PgMajor,
         lsn: Lsn,
     ) -> Result<WalIngest, KeymapError> {
-        let checkpoint = Keymap::at(reader, lsn).checkpoint().await?;
-        Ok(WalIngest { shard, major, checkpoint, checkpoint_changed: false })
+        let contents = Keymap::at(reader, lsn);
+        let checkpoint = contents.checkpoint().await?;
+        let tracks_commit_timestamps = contents.tracks_commit_timestamps().await?;
+        let checkpoint_changed = false;
+        Ok(WalIngest { shard, major, checkpoint, checkpoint_changed, tracks_commit_timestamps })
     }
 
     /// The checkpoint as of the last record.
@@ -175,9 +185,10 @@ impl WalIngest {
             rmgr::RELMAP => self.ingest_relmap(record, modification).await,
             rmgr::STANDBY => self.ingest_standby(record),
             rmgr::HEAP | rmgr::HEAP2 => self.clear_visibility(record, modification).await,
+            rmgr::COMMIT_TS => self.ingest_commit_ts(record, modification).await,
             rmgr::REPLORIGIN => self.ingest_replorigin(record, modification),
             rmgr::LOGICALMSG => self.ingest_logical_message(record, modification).await,
-            // Everything that others log is in the blocks, or is not stored (commit timestamps).
+            // Everything that others log is in the blocks.
             _ => Ok(()),
         }
     }

@@ -1,7 +1,8 @@
 //! Turns what a read gathered for one key, an image and the changes after it, into the value.
 //!
 //! PostgreSQL's own records go to a [`PostgresRedo`] engine, in this process or in a helper
-//! process; which one is [`RedoManager`]'s to say. The storage's records are applied by [`native`].
+//! process; which one is [`RedoManager`]'s to say. The storage's own records, and PostgreSQL's for
+//! pages that only a side effect of theirs changes, are applied by [`native`].
 //! Nothing here knows layers or timelines.
 
 use std::future::Future;
@@ -86,7 +87,7 @@ pub enum ReconstructError {
         /// What it said.
         source: HelperError,
     },
-    /// A record of the storage's own cannot be applied.
+    /// A record cannot be applied that [`native`] applies.
     #[error("error applying a storage record at {lsn} to key {key}")]
     Native {
         /// The key.
@@ -132,11 +133,13 @@ pub async fn reconstruct(
     let mut batch = Vec::new();
     for (lsn, record) in records {
         match record {
-            WalRecord::Postgres { record, .. } => batch.push((lsn, record)),
+            WalRecord::Postgres { record, .. } if !native::takes_postgres_records(key) => {
+                batch.push((lsn, record));
+            }
             own => {
                 let below = apply_batch(engine, key, value, &mut batch, major).await?;
                 let below = below.ok_or(ReconstructError::NoBaseImage { key, lsn })?;
-                let after = native::apply(key, lsn, below, own)
+                let after = native::apply(key, lsn, below, own, major)
                     .map_err(|source| ReconstructError::Native { key, lsn, source })?;
                 value = Some(after);
             }

@@ -251,3 +251,92 @@ def test_tablespaces_become_directories_of_the_data_directory(
         assert tablespaces(past) == locations
         assert {name: table_digests(past, name) for name in digests} == digests
         past.stop()
+
+
+def test_commit_timestamps_come_back(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint(
+        config=["track_commit_timestamp=on", "max_prepared_transactions=10", "autovacuum=off"]
+    )
+    endpoint.sql("CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
+    with endpoint.connect(autocommit=False) as connection:
+        connection.execute("INSERT INTO t VALUES (2)")
+        for n in range(3, 6):
+            connection.execute(f"SAVEPOINT s{n}; INSERT INTO t VALUES ({n})")
+        connection.commit()
+    early = endpoint.flush_lsn()
+    for name, n in (("committed", 6), ("pending", 7)):
+        with endpoint.connect(autocommit=False) as connection:
+            connection.execute(f"INSERT INTO t VALUES ({n})")
+            connection.execute(f"SAVEPOINT s; INSERT INTO t VALUES ({n}0)")
+            connection.execute(f"PREPARE TRANSACTION '{name}'")
+    # More than the transactions of a page, of which every other one fails.
+    endpoint.sql(
+        "DO $$ BEGIN FOR i IN 1..2000 LOOP BEGIN INSERT INTO t VALUES (-i); "
+        "IF i % 2 = 0 THEN RAISE EXCEPTION 'x'; END IF; "
+        "EXCEPTION WHEN raise_exception THEN NULL; END; END LOOP; END $$",
+        "COMMIT PREPARED 'committed'",
+        "SELECT pg_replication_origin_create('elsewhere')",
+    )
+    with endpoint.connect(autocommit=False) as connection:
+        connection.execute("SELECT pg_replication_origin_session_setup('elsewhere')")
+        connection.execute("SELECT pg_replication_origin_xact_setup('0/1230', '2001-02-03 04:05:06+00')")
+        connection.execute("INSERT INTO t VALUES (8)")
+        connection.commit()
+
+    first, last = endpoint.sql("SELECT min(xmin::text::int), max(xmin::text::int) FROM t")[0]
+
+    def timestamps(of: Endpoint) -> list[tuple[object, ...]]:
+        return of.sql(
+            "SELECT xid, timestamp, roident FROM generate_series(%s, %s) xid, "
+            "pg_xact_commit_timestamp_origin(xid::text::xid)" % (first, last)
+        )
+
+    def of_rows(of: Endpoint, condition: str) -> list[tuple[object, ...]]:
+        return of.sql(
+            f"SELECT n, pg_xact_commit_timestamp(xmin) FROM t WHERE {condition} ORDER BY n"
+        )
+
+    expected = timestamps(endpoint)
+    assert sum(timestamp is not None for _, timestamp, _ in expected) > 1000
+    assert any(origin for _, _, origin in expected), "a transaction has an origin"
+    newest = endpoint.value("SELECT xid::text::int FROM pg_last_committed_xact()")
+    endpoint = reboot(env, endpoint)
+    assert timestamps(endpoint) == expected
+    limits = "SELECT newest_commit_ts_xid::text::int FROM pg_control_checkpoint()"
+    assert endpoint.value(limits) == newest
+
+    endpoint.sql("COMMIT PREPARED 'pending'", "INSERT INTO t VALUES (9)")
+    late = of_rows(endpoint, "n IN (7, 70, 9)")
+    assert len(late) == 3 and all(timestamp is not None for _, timestamp in late)
+    endpoint = reboot(env, endpoint)
+    assert of_rows(endpoint, "n IN (7, 70, 9)") == late
+    early_rows = of_rows(endpoint, "n BETWEEN 1 AND 5")
+
+    env.cli.timeline_branch("before", lsn=early)
+    branch = env.endpoint(branch="before", config=["track_commit_timestamp=on"])
+    assert of_rows(branch, "true") == early_rows
+    branch.stop()
+
+
+def test_commit_timestamps_can_be_turned_off_and_on_again(neon_env: NeonEnv) -> None:
+    env = neon_env
+    endpoint = env.endpoint()
+    endpoint.sql("CREATE TABLE t (n int)", "INSERT INTO t VALUES (1)")
+    known = "SELECT n FROM t WHERE pg_xact_commit_timestamp(xmin) IS NOT NULL ORDER BY n"
+    for number, expected in ((2, [(2,)]), (3, [(2,), (3,)])):
+        endpoint.configure("track_commit_timestamp=on")
+        endpoint = reboot(env, endpoint)
+        endpoint.sql(f"INSERT INTO t VALUES ({number})")
+        assert endpoint.sql(known) == expected
+    endpoint.configure("track_commit_timestamp=off")
+    endpoint = reboot(env, endpoint)
+    endpoint.sql("INSERT INTO t VALUES (4)")
+    with pytest.raises(Exception, match="could not get commit timestamp data"):
+        endpoint.sql(known)
+    endpoint.configure("track_commit_timestamp=on")
+    endpoint = reboot(env, endpoint)
+    endpoint.sql("INSERT INTO t VALUES (5)")
+    assert endpoint.sql(known) == [(5,)]
+    endpoint = reboot(env, endpoint)
+    assert endpoint.sql(known) == [(5,)]

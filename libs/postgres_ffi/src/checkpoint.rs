@@ -10,9 +10,12 @@ use utils::Lsn;
 
 use crate::Oid;
 use crate::reader::{LeReader, TooShort};
+use crate::slru::commit_ts_pages;
 
 /// Length of the structure in bytes, padding included.
 pub const CHECKPOINT_SIZE: usize = 88;
+/// Stored next transactions are rounded up to a multiple of this.
+const XID_ROUNDING: u32 = 1024;
 /// The first transaction id that is not reserved.
 pub const FIRST_NORMAL_XID: u32 = 3;
 
@@ -127,7 +130,6 @@ impl CheckPoint {
     /// Advances `next_xid` beyond `xid`, rounded up to a multiple of 1024 so that the stored
     /// value changes rarely. Returns whether it changed.
     pub fn advance_next_xid(&mut self, xid: u32) -> bool {
-        const XID_ROUNDING: u32 = 1024;
         let after = xid.wrapping_add(1).max(FIRST_NORMAL_XID);
         let candidate = after.wrapping_add(XID_ROUNDING - 1) & !(XID_ROUNDING - 1);
         let candidate = candidate.max(FIRST_NORMAL_XID);
@@ -141,6 +143,18 @@ impl CheckPoint {
         }
         self.next_xid = epoch << 32 | u64::from(candidate);
         true
+    }
+
+    /// The commit timestamp pages from that of the newest transaction with a timestamp to that of
+    /// the next transaction, as far as rounding can have led past them: a server that starts from
+    /// this checkpoint logs the creation of none of them.
+    pub fn skipped_commit_ts_pages(&self) -> impl Iterator<Item = u32> + use<> {
+        let next = self.next_xid_low();
+        let skipped = match self.newest_commit_ts_xid {
+            0 => 0,
+            newest => next.wrapping_sub(newest).min(XID_ROUNDING),
+        };
+        commit_ts_pages(next.wrapping_sub(skipped), next)
     }
 
     /// Advances the next multixact and the next member offset, each only forward on its circle.

@@ -220,6 +220,11 @@ impl ControlFile {
         self.read::<1>(TRACK_COMMIT_TIMESTAMP) != [0]
     }
 
+    /// Sets whether commit timestamps are recorded.
+    pub fn set_track_commit_timestamp(&mut self, on: bool) {
+        write(&mut self.image, TRACK_COMMIT_TIMESTAMP, &[u8::from(on)]);
+    }
+
     /// Size of the cluster's WAL segments in bytes.
     pub fn wal_segment_size(&self) -> u32 {
         u32::from_le_bytes(self.read(XLOG_SEG_SIZE))

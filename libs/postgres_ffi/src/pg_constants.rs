@@ -144,6 +144,14 @@ pub mod clog {
     pub const TRUNCATE: u8 = 0x10;
 }
 
+/// Operations of resource manager COMMIT_TS.
+pub mod commit_ts {
+    /// A new page.
+    pub const ZEROPAGE: u8 = 0x00;
+    /// Old segments go.
+    pub const TRUNCATE: u8 = 0x10;
+}
+
 /// Operations of resource manager DBASE.
 pub mod dbase {
     /// A database is copied file by file.

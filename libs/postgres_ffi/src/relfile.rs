@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::reader::{LeReader, TooShort};
+
 /// A PostgreSQL object identifier.
 pub type Oid = u32;
 
@@ -57,6 +59,16 @@ pub struct RelTag {
 }
 
 impl RelTag {
+    /// Reads a relation's identity as WAL records hold it, without fork: its main fork.
+    pub fn read(reader: &mut LeReader) -> Result<RelTag, TooShort> {
+        Ok(RelTag {
+            spcnode: reader.u32("tablespace")?,
+            dbnode: reader.u32("database")?,
+            relnode: reader.u32("relation")?,
+            fork: ForkNumber::Main,
+        })
+    }
+
     /// The same relation's other fork.
     pub fn with_fork(self, fork: ForkNumber) -> RelTag {
         RelTag { fork, ..self }
@@ -70,7 +82,7 @@ impl fmt::Display for RelTag {
     }
 }
 
-/// The SLRUs that the storage keeps, with their numbers in keys and page requests.
+/// The SLRUs that the storage keeps, with their numbers in keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum SlruKind {
@@ -80,14 +92,20 @@ pub enum SlruKind {
     MultiXactMembers = 1,
     /// `pg_multixact/offsets`.
     MultiXactOffsets = 2,
+    /// Commit timestamps, `pg_commit_ts`. The one that servers need not have.
+    CommitTs = 3,
 }
 
 impl SlruKind {
     /// Every kind, in numeric order.
-    pub const ALL: [SlruKind; 3] =
-        [SlruKind::Clog, SlruKind::MultiXactMembers, SlruKind::MultiXactOffsets];
+    pub const ALL: [SlruKind; 4] = [
+        SlruKind::Clog,
+        SlruKind::MultiXactMembers,
+        SlruKind::MultiXactOffsets,
+        SlruKind::CommitTs,
+    ];
 
-    /// From the number used in keys and page requests.
+    /// From the number used in keys. Page requests know no commit timestamps.
     pub fn from_u8(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
@@ -98,6 +116,7 @@ impl SlruKind {
             SlruKind::Clog => "pg_xact",
             SlruKind::MultiXactMembers => "pg_multixact/members",
             SlruKind::MultiXactOffsets => "pg_multixact/offsets",
+            SlruKind::CommitTs => "pg_commit_ts",
         }
     }
 }

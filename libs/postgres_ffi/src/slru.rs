@@ -23,6 +23,11 @@ pub const MULTIXACT_MEMBERS_PER_PAGE: u32 = MULTIXACT_GROUPS_PER_PAGE * MULTIXAC
 /// The last segment of the members SLRU: its position numbers end at 2^32.
 pub const MAX_MEMBERS_SEGMENT: u32 = u32::MAX / MULTIXACT_MEMBERS_PER_PAGE / SLRU_PAGES_PER_SEGMENT;
 
+/// Bytes of a transaction's commit timestamp: the time as i64, the replication origin as u16.
+pub const COMMIT_TS_ENTRY_SIZE: u32 = 10;
+/// Transactions per commit timestamp page; 2 bytes at the end stay unused.
+pub const COMMIT_TS_XACTS_PER_PAGE: u32 = BLCKSZ as u32 / COMMIT_TS_ENTRY_SIZE;
+
 /// The two transaction outcomes a commit-log entry can record besides "in progress".
 pub const CLOG_COMMITTED: u8 = 1;
 /// See [`CLOG_COMMITTED`].
@@ -45,6 +50,23 @@ pub const fn slru_page(page: u32) -> SlruPage {
 /// The commit-log page of a transaction.
 pub const fn clog_page(xid: u32) -> u32 {
     xid / CLOG_XACTS_PER_PAGE
+}
+
+/// The commit timestamp page of a transaction.
+pub const fn commit_ts_page(xid: u32) -> u32 {
+    xid / COMMIT_TS_XACTS_PER_PAGE
+}
+
+/// The commit timestamp pages of the transactions from `first` to `last`, in their order on the
+/// circle.
+pub fn commit_ts_pages(first: u32, last: u32) -> impl Iterator<Item = u32> {
+    const LAST_PAGE: u32 = commit_ts_page(u32::MAX);
+    let end = commit_ts_page(last);
+    std::iter::successors(Some(commit_ts_page(first)), move |page| match *page {
+        page if page == end => None,
+        LAST_PAGE => Some(0),
+        page => Some(page + 1),
+    })
 }
 
 /// The offsets page of a multixact.
@@ -75,19 +97,35 @@ pub const fn xid_precedes(a: u32, b: u32) -> bool {
     if a < 3 || b < 3 { a < b } else { (a.wrapping_sub(b) as i32) < 0 }
 }
 
+/// Whether every transaction of page `a` is older than those of page `b`, in an SLRU with so many
+/// per page.
+const fn page_precedes(a: u32, b: u32, xacts_per_page: u32) -> bool {
+    let first_a = a.wrapping_mul(xacts_per_page).wrapping_add(4);
+    let first_b = b.wrapping_mul(xacts_per_page).wrapping_add(4);
+    let last_b = first_b.wrapping_add(xacts_per_page - 1);
+    xid_precedes(first_a, first_b) && xid_precedes(first_a, last_b)
+}
+
+const fn segment_may_go(segment: u32, cutoff_page: u32, xacts_per_page: u32) -> bool {
+    let first = segment.wrapping_mul(SLRU_PAGES_PER_SEGMENT);
+    let last = first.wrapping_add(SLRU_PAGES_PER_SEGMENT - 1);
+    page_precedes(first, cutoff_page, xacts_per_page)
+        && page_precedes(last, cutoff_page, xacts_per_page)
+}
+
 /// Whether every transaction of commit-log page `a` is older than those of page `b`.
 pub const fn clog_page_precedes(a: u32, b: u32) -> bool {
-    let first_a = a.wrapping_mul(CLOG_XACTS_PER_PAGE).wrapping_add(4);
-    let first_b = b.wrapping_mul(CLOG_XACTS_PER_PAGE).wrapping_add(4);
-    let last_b = first_b.wrapping_add(CLOG_XACTS_PER_PAGE - 1);
-    xid_precedes(first_a, first_b) && xid_precedes(first_a, last_b)
+    page_precedes(a, b, CLOG_XACTS_PER_PAGE)
 }
 
 /// Whether commit-log segment `segment` holds only pages older than `cutoff_page`.
 pub const fn clog_segment_may_go(segment: u32, cutoff_page: u32) -> bool {
-    let first = segment.wrapping_mul(SLRU_PAGES_PER_SEGMENT);
-    let last = first.wrapping_add(SLRU_PAGES_PER_SEGMENT - 1);
-    clog_page_precedes(first, cutoff_page) && clog_page_precedes(last, cutoff_page)
+    segment_may_go(segment, cutoff_page, CLOG_XACTS_PER_PAGE)
+}
+
+/// Whether commit timestamp segment `segment` holds only pages older than `cutoff_page`.
+pub const fn commit_ts_segment_may_go(segment: u32, cutoff_page: u32) -> bool {
+    segment_may_go(segment, cutoff_page, COMMIT_TS_XACTS_PER_PAGE)
 }
 
 /// The file name of a segment: hexadecimal, at least four digits.

@@ -13,6 +13,7 @@ use wal_decoder::record::DecodedRecord;
 
 mod brin;
 mod btree;
+mod commit_ts;
 pub mod consistency;
 mod error;
 mod generic;
@@ -30,6 +31,7 @@ mod sequence;
 mod spgist;
 mod target;
 
+pub use commit_ts::set_commit_timestamps;
 pub use error::{RedoError, RedoFailure};
 pub use rmgr::resource_manager_name;
 

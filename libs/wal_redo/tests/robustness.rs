@@ -7,7 +7,7 @@ use utils::Lsn;
 use wal_decoder::record::{
     BlockImage, BlockReference, BlockReferences, DecodedRecord, ImageCompression,
 };
-use wal_redo::{consistency, image, redo_record};
+use wal_redo::{consistency, image, redo_record, set_commit_timestamps};
 
 const REL: RelTag = RelTag { spcnode: 1663, dbnode: 5, relnode: 16384, fork: ForkNumber::Main };
 
@@ -119,6 +119,23 @@ proptest! {
             // Whatever came out must be fit for the next record and for masking.
             let _ = consistency::mask(&mut page, 1, record.rmid);
         }
+    }
+
+    #[test]
+    fn commit_timestamps_never_panic(
+        main in prop::collection::vec(any::<u8>(), 0..300),
+        has_info in any::<bool>(),
+        is_prepared in any::<bool>(),
+        page_number in 0u32..3,
+        major in 0usize..4,
+    ) {
+        let operation = if is_prepared { 0x30 } else { 0 };
+        let info = operation | if has_info { 0x80 } else { 0 };
+        let (rmid, fork, data) = (1, ForkNumber::Main, Vec::new());
+        let parts = Parts { rmid, info, id: 0, fork, will_init: false, main, data };
+        let (mut page, major) = ([0; BLCKSZ], PgMajor::ALL[major]);
+        let _ = set_commit_timestamps(&mut page, page_number, &parts.record(), major);
+        prop_assert!(page.ends_with(&[0, 0]), "the end of the page is unused");
     }
 
     #[test]

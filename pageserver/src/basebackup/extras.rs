@@ -1,24 +1,19 @@
-//! Files beside the relations: auxiliary files, prepared transactions, replication origins,
-//! commit timestamps.
+//! Files beside the relations: auxiliary files, prepared transactions, replication origins.
 
 use bytes::{BufMut, BytesMut};
-use postgres_ffi::slru::slru_segment_file_name;
-use postgres_ffi::{BLCKSZ, PgMajor};
+use postgres_ffi::PgMajor;
 use tokio::io::AsyncWrite;
 use utils::Lsn;
 
 use crate::keymap::KeyReader;
 
-use super::{Backup, BackupKind, BasebackupError, ContentError};
+use super::{Backup, BasebackupError, ContentError};
 
 const REPLORIGIN_CHECKPOINT: &str = "pg_logical/replorigin_checkpoint";
 const REPLORIGIN_MAGIC: u32 = 0x1257_DADE;
 const SLOT_DIRECTORY: &str = "pg_replslot/";
 /// Where a slot's state file says from where its WAL is needed.
 const SLOT_RESTART_LSN_AT: usize = 96;
-/// Commit timestamps: ten bytes per transaction, as many as fit a page.
-const COMMIT_TS_PER_PAGE: u32 = BLCKSZ as u32 / 10;
-const PAGES_PER_SLRU_SEGMENT: u32 = 32;
 
 impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
     /// Auxiliary files, and from where the WAL is needed by the slots among them.
@@ -56,26 +51,6 @@ impl<R: KeyReader, W: AsyncWrite + Unpin + Send> Backup<'_, R, W> {
             let mut content = BytesMut::from(state.as_ref());
             content.put_u32_le(crc32c::crc32c(&state));
             self.add_file(&path, &content).await?;
-        }
-        if self.request.kind == BackupKind::Bootable && self.tracks_commit_timestamps {
-            self.add_commit_timestamps().await?;
-        }
-        Ok(())
-    }
-
-    /// Commit timestamps are not stored. A server that tracks them must find the pages of all
-    /// transactions that may still commit; zeroes say "unknown".
-    async fn add_commit_timestamps(&mut self) -> Result<(), BasebackupError> {
-        let next_xid = self.keymap.checkpoint().await?.next_xid_low();
-        let prepared = self.keymap.two_phase_xids(self.request.major).await?;
-        let oldest = prepared.iter().map(|xid| *xid as u32).min().unwrap_or(next_xid);
-        let segment_of = |xid: u32| xid / COMMIT_TS_PER_PAGE / PAGES_PER_SLRU_SEGMENT;
-        let last_page = next_xid / COMMIT_TS_PER_PAGE;
-        for segment in segment_of(oldest)..=segment_of(next_xid) {
-            let pages = (last_page + 1).saturating_sub(segment * PAGES_PER_SLRU_SEGMENT);
-            let size = pages.min(PAGES_PER_SLRU_SEGMENT) as usize * BLCKSZ;
-            let path = format!("pg_commit_ts/{}", slru_segment_file_name(segment));
-            self.add_file(&path, &vec![0; size]).await?;
         }
         Ok(())
     }

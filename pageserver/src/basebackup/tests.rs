@@ -1,6 +1,7 @@
 //! Archives of what a stock server wrote, taken apart, and started again by a stock server.
 
 mod boot;
+mod commit_timestamps;
 mod contents;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ impl WalIngest {
     pub(super) async fn ingest_xlog<S: KeyStore>(
         &mut self,
         record: &DecodedRecord<'_>,
-        modification: &DatadirModification<'_, S>,
+        modification: &mut DatadirModification<'_, S>,
     ) -> Result<(), IngestErrorKind> {
         match record.rmgr_info() {
             xlog::NEXTOID => {
@@ -26,14 +26,17 @@ impl WalIngest {
                 let logged = CheckPoint::decode(record.main_data)?;
                 refuse_new_timeline(logged.prev_timeline_id, logged.this_timeline_id)?;
                 self.follow_checkpoint(&logged);
-                if operation == xlog::CHECKPOINT_SHUTDOWN {
-                    self.checkpoint.next_oid = logged.next_oid;
-                    if logged.oldest_active_xid == 0 {
-                        self.checkpoint.oldest_active_xid = self.oldest_xid(modification).await?;
-                    }
-                }
                 self.checkpoint_changed = true;
+                if operation == xlog::CHECKPOINT_SHUTDOWN {
+                    self.follow_shutdown(&logged, modification).await?;
+                }
                 Ok(())
+            }
+            xlog::PARAMETER_CHANGE => {
+                let mut body = LeReader::new(record.main_data);
+                body.skip(6 * 4 + 1, "other settings")?;
+                let on = body.u8("track_commit_timestamp")? != 0;
+                self.follow_track_commit_timestamp(on, modification).await
             }
             xlog::FPW_CHANGE => {
                 let on = LeReader::new(record.main_data).u8("full_page_writes")? != 0;
@@ -53,7 +56,6 @@ impl WalIngest {
             | xlog::NOOP
             | xlog::SWITCH
             | xlog::BACKUP_END
-            | xlog::PARAMETER_CHANGE
             | xlog::RESTORE_POINT
             | xlog::OVERWRITE_CONTRECORD
             | xlog::CHECKPOINT_REDO => Ok(()),
@@ -80,6 +82,27 @@ impl WalIngest {
         tracked.time = logged.time;
         tracked.full_page_writes = logged.full_page_writes;
         tracked.wal_level = logged.wal_level;
+        self.follow_commit_ts_limits(logged.oldest_commit_ts_xid, logged.newest_commit_ts_xid);
+    }
+
+    /// What the record of a shutdown says is exact, for nothing else was logged meanwhile.
+    async fn follow_shutdown<S: KeyStore>(
+        &mut self,
+        logged: &CheckPoint,
+        modification: &mut DatadirModification<'_, S>,
+    ) -> Result<(), IngestErrorKind> {
+        let tracked = &mut self.checkpoint;
+        tracked.next_xid = logged.next_xid;
+        tracked.next_oid = logged.next_oid;
+        tracked.oldest_commit_ts_xid = logged.oldest_commit_ts_xid;
+        tracked.newest_commit_ts_xid = logged.newest_commit_ts_xid;
+        if logged.oldest_active_xid == 0 {
+            self.checkpoint.oldest_active_xid = self.oldest_xid(modification).await?;
+        }
+        if self.tracks_commit_timestamps {
+            self.start_commit_timestamps(modification).await?;
+        }
+        Ok(())
     }
 
     /// After a shutdown only prepared transactions run. A standby that starts here needs the

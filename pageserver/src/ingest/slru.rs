@@ -39,7 +39,7 @@ impl WalIngest {
     }
 
     /// Page numbers are wider from 17 on; those of our SLRUs still fit 32 bits.
-    fn read_page_number(&self, body: &mut LeReader) -> Result<u32, IngestErrorKind> {
+    pub(super) fn read_page_number(&self, body: &mut LeReader) -> Result<u32, IngestErrorKind> {
         let what = "SLRU page number";
         match self.major {
             PgMajor::V15 | PgMajor::V16 => Ok(body.u32(what)?),

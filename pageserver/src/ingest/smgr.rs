@@ -27,7 +27,7 @@ impl WalIngest {
         let mut body = LeReader::new(record.main_data);
         match record.rmgr_info() {
             smgr::CREATE => {
-                let rel = read_rel(&mut body)?;
+                let rel = RelTag::read(&mut body)?;
                 let number = body.u32("fork")?;
                 let fork = u8::try_from(number).ok().and_then(ForkNumber::from_u8).ok_or(
                     IngestErrorKind::OutOfRange { what: "fork", value: u64::from(number) },
@@ -36,7 +36,7 @@ impl WalIngest {
             }
             smgr::TRUNCATE => {
                 let blocks = body.u32("block count")?;
-                let rel = read_rel(&mut body)?;
+                let rel = RelTag::read(&mut body)?;
                 self.truncate(rel, blocks, body.u32("flags")?, modification).await
             }
             _ => Err(IngestErrorKind::UnknownOperation),
@@ -140,16 +140,6 @@ async fn create<S: KeyStore>(
         return Ok(());
     }
     Ok(modification.create_relation(rel, 0).await?)
-}
-
-/// A relation's identity without fork, as records hold it.
-pub(super) fn read_rel(body: &mut LeReader) -> Result<RelTag, IngestErrorKind> {
-    Ok(RelTag {
-        spcnode: body.u32("tablespace")?,
-        dbnode: body.u32("database")?,
-        relnode: body.u32("relation")?,
-        fork: ForkNumber::Main,
-    })
 }
 
 /// Where the `leaf`-th bottom page of a free space map lies in its file: after all bottom pages

@@ -1,5 +1,6 @@
 //! Ingest of what a stock server really writes, compared with its data directory.
 
+mod commit_timestamps;
 mod datadir;
 mod standby;
 mod tablespaces;
@@ -29,15 +30,16 @@ struct Followed {
 impl Followed {
     /// Initialises a cluster, imports it, and starts it.
     async fn start() -> Followed {
-        Self::start_of(TestCluster::init()).await
+        Self::start_with(TestCluster::init(), "").await
     }
 
     /// The same, of a major version.
     async fn start_version(major: PgMajor) -> Followed {
-        Self::start_of(TestCluster::init_with(bin_dir(major.number()))).await
+        Self::start_with(TestCluster::init_with(bin_dir(major.number())), "").await
     }
 
-    async fn start_of(mut cluster: TestCluster) -> Followed {
+    /// Imports a cluster and starts it with these settings.
+    async fn start_with(mut cluster: TestCluster, settings: &str) -> Followed {
         let pgdata = cluster.pgdata();
         let major = control_file(&cluster).major();
         let store = MemoryStore::new(major);
@@ -47,6 +49,7 @@ impl Followed {
             "wal_keep_size = 10GB\nmax_prepared_transactions = 10\nautovacuum_naptime = 1s\n\
              wal_level = logical\n",
         );
+        cluster.configure(settings);
         cluster.start();
         let import_lsn = store.last_record_lsn();
         Followed { cluster, major, store, import_lsn }

@@ -1,14 +1,11 @@
 //! Transaction ends: commit-log entries, dropped relations, prepared transactions, origins.
 
-mod parse;
-
 use pageserver_api::WalRecord;
 use postgres_ffi::pg_constants::xact;
 use postgres_ffi::slru::{clog_page, slru_page};
 use postgres_ffi::{ForkNumber, SlruKind};
-use wal_decoder::DecodedRecord;
+use wal_decoder::{DecodedRecord, XactEnd};
 
-use self::parse::XactEnd;
 use super::{IngestErrorKind, WalIngest};
 use crate::keymap::{DatadirModification, KeyStore};
 
@@ -26,13 +23,16 @@ impl WalIngest {
                 let end = XactEnd::parse(record.main_data, record.info, self.major)?;
                 let committed = matches!(operation, xact::COMMIT | xact::COMMIT_PREPARED);
                 let prepared = matches!(operation, xact::COMMIT_PREPARED | xact::ABORT_PREPARED);
-                let xid = if prepared { end.two_phase_xid()? } else { record.xid };
+                let xid = if prepared { two_phase_xid(&end)? } else { record.xid };
                 self.end_transaction(xid, &end, committed, modification).await?;
+                if committed && self.tracks_commit_timestamps {
+                    self.put_commit_timestamps(record, xid, &end, modification).await?;
+                }
                 if prepared {
                     modification.drop_two_phase_file(self.full_xid(xid)).await?;
                 }
-                if let (true, Some(progress)) = (record.origin_id != 0, end.origin_lsn) {
-                    modification.put_repl_origin(record.origin_id, progress);
+                if let (true, Some(origin)) = (record.origin_id != 0, end.origin) {
+                    modification.put_repl_origin(record.origin_id, origin.lsn);
                 }
                 Ok(())
             }
@@ -75,4 +75,9 @@ impl WalIngest {
         let dropped: Vec<_> = end.dropped.iter().flat_map(forks).collect();
         Ok(modification.drop_relations(&dropped).await?)
     }
+}
+
+/// The prepared transaction that ends; the record of its end must name it.
+fn two_phase_xid(end: &XactEnd) -> Result<u32, IngestErrorKind> {
+    end.two_phase_xid.ok_or(IngestErrorKind::OutOfRange { what: "prepared transaction", value: 0 })
 }

@@ -64,8 +64,13 @@ impl<R: KeyReader> Keymap<'_, R> {
         keys: &mut KeySpaceRandomAccum,
         kind: SlruKind,
     ) -> Result<(), KeymapError> {
+        let segments = self.slru_segments(kind).await?;
+        if kind == SlruKind::CommitTs && segments.is_empty() {
+            // There need not be a directory.
+            return Ok(());
+        }
         keys.add_key(Key::slru_dir(kind));
-        for segment in self.slru_segments(kind).await? {
+        for segment in segments {
             let pages = self.slru_segment_size(kind, segment).await?;
             keys.add_range(
                 Key::slru_block(kind, segment, 0)..Key::slru_block(kind, segment, pages),

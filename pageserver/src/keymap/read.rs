@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use pageserver_api::Key;
-use postgres_ffi::{BlockNumber, CheckPoint, ForkNumber, Oid, PgMajor, RelTag, SlruKind, TooShort};
+use postgres_ffi::control_file::ControlFileError;
+use postgres_ffi::{
+    BlockNumber, CheckPoint, ControlFile, ForkNumber, Oid, PgMajor, RelTag, SlruKind, TooShort,
+};
 use utils::Lsn;
 
 use super::aux_files::{AuxFilesDecodeError, decode_aux_files};
@@ -52,6 +55,14 @@ pub enum KeymapError {
         key: Key,
         /// What is wrong.
         source: AuxFilesDecodeError,
+    },
+    /// The stored control file is damaged.
+    #[error("the stored control file at LSN {lsn} is damaged")]
+    ControlFile {
+        /// The LSN of the read.
+        lsn: Lsn,
+        /// What is wrong.
+        source: ControlFileError,
     },
     /// The stored checkpoint is damaged.
     #[error("the stored checkpoint at LSN {lsn} is damaged")]
@@ -112,7 +123,11 @@ impl<'a, R: KeyReader> Keymap<'a, R> {
 
     async fn directory<D: Directory>(&self, key: Key) -> Result<D, KeymapError> {
         let bytes = self.get(key).await?;
-        D::decode(&bytes).map_err(|source| KeymapError::Directory { key, lsn: self.lsn, source })
+        self.decode_directory(key, &bytes)
+    }
+
+    fn decode_directory<D: Directory>(&self, key: Key, bytes: &[u8]) -> Result<D, KeymapError> {
+        D::decode(bytes).map_err(|source| KeymapError::Directory { key, lsn: self.lsn, source })
     }
 
     /// A size in blocks.
@@ -235,7 +250,18 @@ impl<'a, R: KeyReader> Keymap<'a, R> {
 
     /// The segments of an SLRU.
     pub async fn slru_segments(&self, kind: SlruKind) -> Result<BTreeSet<u32>, KeymapError> {
-        self.directory::<SlruDirectory>(Key::slru_dir(kind)).await.map(|directory| directory.0)
+        let key = Key::slru_dir(kind);
+        let bytes = match kind {
+            SlruKind::Clog | SlruKind::MultiXactMembers | SlruKind::MultiXactOffsets => {
+                self.get(key).await?
+            }
+            // Timelines that never had one have no directory either.
+            SlruKind::CommitTs => match self.find(key).await? {
+                Some(bytes) => bytes,
+                None => return Ok(BTreeSet::new()),
+            },
+        };
+        self.decode_directory::<SlruDirectory>(key, &bytes).map(|directory| directory.0)
     }
 
     /// Whether an SLRU segment exists.
@@ -270,9 +296,29 @@ impl<'a, R: KeyReader> Keymap<'a, R> {
         self.get(two_phase_key(xid)).await
     }
 
-    /// The control file as it was imported.
+    /// The control file as it was imported, but for whether commit timestamps are recorded: that
+    /// is as of this LSN.
     pub async fn control_file(&self) -> Result<Bytes, KeymapError> {
         self.get(Key::CONTROL_FILE).await
+    }
+
+    /// Whether commit timestamps are recorded. A timeline without a control file records none.
+    pub async fn tracks_commit_timestamps(&self) -> Result<bool, KeymapError> {
+        let Some(bytes) = self.find(Key::CONTROL_FILE).await? else {
+            return Ok(false);
+        };
+        self.decode_control_file(&bytes).map(|file| file.track_commit_timestamp())
+    }
+
+    /// The control file, taken apart.
+    pub async fn parsed_control_file(&self) -> Result<ControlFile, KeymapError> {
+        let bytes = self.control_file().await?;
+        self.decode_control_file(&bytes)
+    }
+
+    fn decode_control_file(&self, bytes: &[u8]) -> Result<ControlFile, KeymapError> {
+        ControlFile::parse(bytes)
+            .map_err(|source| KeymapError::ControlFile { lsn: self.lsn, source })
     }
 
     /// The tracked checkpoint.

@@ -228,7 +228,9 @@ async fn slru_segment<T: ServedTimeline>(
     kind: u8,
     segment: u32,
 ) -> Result<PagestreamResponse, RequestError> {
+    // The protocol knows no commit timestamps: lazy base backups have them.
     let kind = SlruKind::from_u8(kind)
+        .filter(|kind| *kind != SlruKind::CommitTs)
         .ok_or_else(|| RequestError::BadRequest("invalid SLRU kind".to_owned()))?;
     let blocks = Keymap::at(timeline, lsn).slru_segment_size(kind, segment).await?;
     let keys: Vec<Key> = (0..blocks).map(|block| Key::slru_block(kind, segment, block)).collect();

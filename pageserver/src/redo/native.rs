@@ -1,5 +1,6 @@
-//! Records of the storage's own: changes that PostgreSQL makes as a side effect of a record and
-//! does not log per page. Facts: docs/formats/values.md.
+//! Changes that PostgreSQL makes as a side effect of a record and does not log per page: records of
+//! the storage's own, and commit records as they change commit timestamps. Facts:
+//! docs/formats/values.md.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use pageserver_api::{Key, WalRecord};
@@ -9,15 +10,18 @@ use postgres_ffi::slru::{
     MULTIXACT_MEMBER_GROUP_SIZE, MULTIXACT_MEMBERS_PER_GROUP, MULTIXACT_MEMBERS_PER_PAGE,
     MULTIXACT_OFFSETS_PER_PAGE, SLRU_PAGES_PER_SEGMENT,
 };
-use postgres_ffi::{BLCKSZ, BlockNumber, ForkNumber, SlruKind};
+use postgres_ffi::{BLCKSZ, BlockNumber, ForkNumber, PgMajor, SlruKind};
 use utils::Lsn;
+use wal_decoder::RecordDecodeError;
+use wal_decoder::record::decode;
+use wal_redo::RedoFailure;
 
 use crate::keymap::directories::{AuxFilesDirectory, Directory, DirectoryDecodeError};
 
 /// Heap blocks that one visibility map page describes.
 const HEAP_BLOCKS_PER_MAP_PAGE: u32 = 32_672;
 
-/// Why a record of the storage's own could not be applied.
+/// Why such a record could not be applied.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NativeRecordError {
     /// The record is for another kind of key.
@@ -37,6 +41,17 @@ pub enum NativeRecordError {
     /// The stored file map is damaged.
     #[error("the stored file map is damaged")]
     AuxFiles(#[from] DirectoryDecodeError),
+    /// The commit record cannot be taken apart.
+    #[error(transparent)]
+    Decode(#[from] RecordDecodeError),
+    /// The record does not change commit timestamps, or is damaged.
+    #[error("cannot take commit timestamps from the record: {0}")]
+    CommitTimestamps(#[from] RedoFailure),
+}
+
+/// Whether records of PostgreSQL under this key are for [`apply`] and not for a page's engine.
+pub(super) fn takes_postgres_records(key: Key) -> bool {
+    matches!(key.to_slru_block(), Some((SlruKind::CommitTs, _, _)))
 }
 
 /// Applies one such record that ends at `lsn`.
@@ -45,6 +60,7 @@ pub(super) fn apply(
     lsn: Lsn,
     value: Bytes,
     record: WalRecord,
+    major: PgMajor,
 ) -> Result<Bytes, NativeRecordError> {
     match record {
         WalRecord::ClearVisibilityMapFlags { new_heap_block, old_heap_block, flags } => {
@@ -70,8 +86,7 @@ pub(super) fn apply(
             set_multixact_members(page, offset, &members)
         }
         WalRecord::AuxFile { path, content } => change_aux_file(key, &value, path, content),
-        // The caller gives these to the PostgreSQL engine.
-        WalRecord::Postgres { .. } => Err(NativeRecordError::WrongKey),
+        WalRecord::Postgres { record, .. } => set_commit_timestamps(key, value, &record, major),
     }
 }
 
@@ -147,6 +162,19 @@ fn set_transaction_status(
         *byte = *byte & !(3 << shift) | status << shift;
     }
     Ok(page)
+}
+
+fn set_commit_timestamps(
+    key: Key,
+    value: Bytes,
+    record: &Bytes,
+    major: PgMajor,
+) -> Result<Bytes, NativeRecordError> {
+    let (page_number, mut page) = slru_page(key, SlruKind::CommitTs, value)?;
+    let length = page.len();
+    let buffer = page.as_mut().try_into().map_err(|_| NativeRecordError::NotAPage(length))?;
+    wal_redo::set_commit_timestamps(buffer, page_number, &decode(record, major)?, major)?;
+    Ok(page.freeze())
 }
 
 fn set_multixact_offsets(

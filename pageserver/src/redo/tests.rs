@@ -1,3 +1,5 @@
+use postgres_ffi::pg_constants::rmgr;
+use postgres_ffi::xlog::RawRecord;
 use postgres_ffi::{ForkNumber, RelTag, SlruKind};
 
 use super::*;
@@ -69,6 +71,38 @@ async fn an_abort_keeps_the_time_of_the_last_commit() {
 async fn a_transaction_of_another_page_is_refused() {
     let key = Key::slru_block(SlruKind::Clog, 0, 1);
     assert!(one(key, WalRecord::ClogSetAborted { xids: vec![5] }).await.is_err());
+}
+
+/// The commit of a transaction at time 77.
+fn commit_record(xid: u32) -> WalRecord {
+    let record = RawRecord::with_main_data(rmgr::XACT, 0, xid, &77u64.to_le_bytes());
+    WalRecord::Postgres { will_init: false, record: record.to_bytes(Lsn(0)).into() }
+}
+
+#[tokio::test]
+async fn commit_records_set_commit_timestamps_one_after_the_other() {
+    let key = Key::slru_block(SlruKind::CommitTs, 1, 2);
+    let first = 34 * 819;
+    let records = vec![(Lsn(200), commit_record(first)), (Lsn(304), commit_record(first + 2))];
+    let value = native(key, page(), records).await.unwrap();
+    assert_eq!(value.len(), 8192);
+    assert_eq!(value[..8], 77u64.to_le_bytes());
+    assert_eq!(value[10..20], [0; 10]);
+    assert_eq!(value[20..28], 77u64.to_le_bytes());
+}
+
+#[tokio::test]
+async fn a_commit_record_changes_no_other_slru() {
+    let error = one(Key::slru_block(SlruKind::Clog, 0, 0), commit_record(5)).await.unwrap_err();
+    assert!(matches!(error, ReconstructError::NotARelationBlock { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn another_record_is_no_commit_timestamp() {
+    let record = RawRecord::with_main_data(rmgr::HEAP, 0, 5, &[]).to_bytes(Lsn(0)).into();
+    let record = WalRecord::Postgres { will_init: false, record };
+    let error = one(Key::slru_block(SlruKind::CommitTs, 0, 0), record).await.unwrap_err();
+    assert!(matches!(error, ReconstructError::Native { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -41,6 +41,19 @@ fn next_xid_wraps_into_the_next_epoch() {
     assert_eq!(checkpoint.next_xid, 1 << 32 | 3);
 }
 
+#[test]
+fn pages_that_rounding_led_past_are_named() {
+    let pages = |newest_commit_ts_xid, next_xid| {
+        let checkpoint = CheckPoint { newest_commit_ts_xid, next_xid, ..CheckPoint::default() };
+        checkpoint.skipped_commit_ts_pages().collect::<Vec<_>>()
+    };
+    assert_eq!(pages(0, 1024), [1], "none has a timestamp");
+    assert_eq!(pages(1500, 2048), [1, 2]);
+    assert_eq!(pages(817, 1024), [0, 1]);
+    assert_eq!(pages(3, 102_400), [123, 124, 125], "the others exist");
+    assert_eq!(pages(u32::MAX - 5, 1 << 32 | 3), [u32::MAX / 819, 0]);
+}
+
 proptest! {
     #[test]
     fn any_88_bytes_decode_and_encode_to_the_same_members(bytes in prop::collection::vec(any::<u8>(), 88)) {

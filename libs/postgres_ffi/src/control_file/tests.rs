@@ -47,6 +47,16 @@ fn a_clean_shutdown_survives_serialisation() {
     assert_eq!(again.min_recovery_point(), Lsn::INVALID);
 }
 
+#[test]
+fn whether_commit_timestamps_are_recorded_survives_serialisation() {
+    let mut file = ControlFile::parse(&synthetic(1700, 288)).unwrap();
+    assert!(!file.track_commit_timestamp());
+    file.set_track_commit_timestamp(true);
+    assert!(ControlFile::parse(&file.to_bytes()).unwrap().track_commit_timestamp());
+    file.set_track_commit_timestamp(false);
+    assert_eq!(file.to_bytes(), synthetic(1700, 288));
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

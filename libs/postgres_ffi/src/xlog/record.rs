@@ -17,6 +17,8 @@ pub const RECORD_MAX_SIZE: u32 = 1020 * 1024 * 1024;
 const DATA_SHORT: u8 = 255;
 /// Header item: main data of any length.
 const DATA_LONG: u8 = 254;
+/// Header item: the replication origin.
+const ORIGIN: u8 = 253;
 
 /// A parsed record header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,15 @@ impl RawRecord {
         }
         body.extend_from_slice(data);
         RawRecord { xid, info, rmid, body }
+    }
+
+    /// The same record with a replication origin; with 0 it has none.
+    pub fn with_origin(mut self, origin: u16) -> RawRecord {
+        if origin != 0 {
+            let [low, high] = origin.to_le_bytes();
+            self.body.splice(0..0, [ORIGIN, low, high]);
+        }
+        self
     }
 
     /// A shutdown checkpoint.

@@ -1,7 +1,7 @@
 use super::*;
 
 /// A data directory made from a bootable archive, started by a stock server.
-async fn boot(imported: &Imported, configuration: &str) -> TestCluster {
+pub(super) async fn boot(imported: &Imported, configuration: &str) -> TestCluster {
     let tar = imported.backup(BackupKind::Bootable).await;
     let mut cluster = TestCluster::empty(imported.cluster.bin_dir().to_owned());
     let pgdata = cluster.pgdata();

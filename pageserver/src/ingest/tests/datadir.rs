@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pageserver_api::Key;
 use postgres_ffi::page::{Page, page_is_new, page_lsn};
 use postgres_ffi::slru::{
-    CLOG_XACTS_PER_PAGE, MULTIXACT_OFFSETS_PER_PAGE, multixact_members_page,
+    CLOG_XACTS_PER_PAGE, MULTIXACT_OFFSETS_PER_PAGE, commit_ts_page, multixact_members_page,
     parse_slru_segment_file_name,
 };
 use postgres_ffi::{
@@ -176,6 +176,10 @@ async fn compare_checkpoint(contents: Contents<'_>, control: &ControlFile) {
     assert_eq!(stored.oldest_xid, expected.oldest_xid);
     assert_eq!(stored.oldest_xid_db, expected.oldest_xid_db);
     assert_eq!(stored.oldest_multi, expected.oldest_multi);
+    assert_eq!(stored.oldest_commit_ts_xid, expected.oldest_commit_ts_xid);
+    assert_eq!(stored.newest_commit_ts_xid, expected.newest_commit_ts_xid);
+    let tracks = contents.tracks_commit_timestamps().await.unwrap();
+    assert_eq!(tracks, control.track_commit_timestamp());
 }
 
 /// SLRU pages in use must agree byte for byte.
@@ -186,13 +190,16 @@ async fn compare_slrus(contents: Contents<'_>, control: &ControlFile, pgdata: &P
             SlruKind::Clog => (checkpoint.next_xid_low() - 1) / CLOG_XACTS_PER_PAGE,
             SlruKind::MultiXactOffsets => checkpoint.next_multi / MULTIXACT_OFFSETS_PER_PAGE,
             SlruKind::MultiXactMembers => multixact_members_page(checkpoint.next_multi_offset),
+            SlruKind::CommitTs => commit_ts_page(checkpoint.next_xid_low()),
         };
         let stored = contents.slru_segments(kind).await.unwrap();
+        let mut segments = BTreeSet::new();
         for entry in std::fs::read_dir(pgdata.join(kind.directory())).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
             let segment = parse_slru_segment_file_name(&name).unwrap();
             assert!(stored.contains(&segment), "{kind:?} segment {segment}");
+            segments.insert(segment);
             let file = std::fs::read(entry.path()).unwrap();
             for (block, expected) in (0..).zip(file.chunks(BLCKSZ)) {
                 if segment * 32 + block > last_page {
@@ -202,6 +209,10 @@ async fn compare_slrus(contents: Contents<'_>, control: &ControlFile, pgdata: &P
                 let at = page[..BLCKSZ].iter().zip(expected).position(|(a, b)| a != b);
                 assert_eq!(at, None, "first difference in {kind:?} page {segment}/{block}");
             }
+        }
+        if kind == SlruKind::CommitTs {
+            // The others have pages ahead.
+            assert_eq!(stored, segments, "segments of {kind:?}");
         }
     }
 }

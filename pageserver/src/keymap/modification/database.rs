@@ -11,11 +11,12 @@ use crate::keymap::directories::{
 use crate::keymap::store::{KeyReader, KeyStore};
 
 impl<S: KeyStore> DatadirModification<'_, S> {
-    /// The directories of a timeline with nothing in it.
+    /// The directories of a timeline with nothing in it. That of commit timestamps appears with
+    /// the first of them: other implementations of the format do not know it.
     pub fn init_empty(&mut self) {
         self.put_image(Key::DB_DIR, DbDirectory::default().encode());
         self.put_image(Key::TWO_PHASE_DIR, TwoPhaseDirectory::default().encode(self.major));
-        for kind in SlruKind::ALL {
+        for kind in [SlruKind::Clog, SlruKind::MultiXactMembers, SlruKind::MultiXactOffsets] {
             self.put_image(Key::slru_dir(kind), SlruDirectory::default().encode());
         }
     }

@@ -48,6 +48,17 @@ async fn a_page_beyond_the_end_is_zeroes() {
 }
 
 #[tokio::test]
+async fn slru_kinds_that_the_protocol_does_not_know_are_refused() {
+    let service = Service::start().await;
+    let mut stream = service.pagestream().await;
+    for kind in [3, 4] {
+        let answer = newest(&mut stream, RequestBody::GetSlruSegment { kind, segment: 0 }).await;
+        let expected = "Bad request: invalid SLRU kind".to_owned();
+        assert_eq!(answer, PagestreamResponse::Error(expected), "kind {kind}");
+    }
+}
+
+#[tokio::test]
 async fn a_version_that_was_garbage_collected_is_refused_and_the_session_goes_on() {
     let service = Service::start().await;
     let mut stream = service.pagestream().await;
