@@ -316,6 +316,7 @@ impl Timeline {
     pub async fn shutdown(&self) {
         self.cancel.cancel();
         self.gate.close().await;
-        self.state.write().await.close();
+        let mut state = self.state.write().await;
+        blocking::run(|| state.close());
     }
 }

@@ -140,7 +140,8 @@ impl SharedState {
         Ok(())
     }
 
-    /// Forgets open files, so that their directory can go away.
+    /// Forgets open files, so that their directory can go away. Blocks until a segment that is
+    /// being made is there, and removes it.
     pub fn close(&mut self) {
         if let Storage::Present(acceptor) = &mut self.storage {
             acceptor.wal_mut().close();
