@@ -103,20 +103,26 @@ fn from_its_middle_on_a_segment_has_a_spare_one_beside_it() {
     assert_eq!(dir.file_names(), ["000000010000000000000001.partial"]);
 }
 
-#[test]
-fn the_spare_segment_becomes_the_next_one() {
-    let dir = TestDir::new();
+/// Storage that has a spare segment, and its end, shortly before that of a segment.
+fn with_spare(dir: &TestDir) -> (FileWalStorage, Lsn) {
     let start = start_at(SEGMENT_SIZE - 0x4000);
     let mut storage = dir.fresh(start);
     let bytes = wal(start, &[message(100)]);
     storage.write(start, &bytes).unwrap();
+    assert!(storage.spare.is_some());
+    (storage, start + bytes.len() as u64)
+}
+
+#[test]
+fn the_spare_segment_becomes_the_next_one() {
+    let dir = TestDir::new();
+    let (mut storage, end) = with_spare(&dir);
     // Something only this file has.
     let spare = storage.spare.take().unwrap().into_file().unwrap();
     let mark = SEGMENT_SIZE - 8;
     spare.write_all_at(b"the mark", mark).unwrap();
     storage.spare = Some(SpareSegment::new(&dir.segments(), PendingFile::Done(Ok(spare))));
 
-    let end = start + bytes.len() as u64;
     storage.write(end, &wal(end, &[message(0x8000)])).unwrap();
     assert_eq!(dir.file_names(), ["000000010000000000000001", "000000010000000000000002.partial"]);
     assert!(storage.spare.is_none());
@@ -127,15 +133,11 @@ fn the_spare_segment_becomes_the_next_one() {
 #[test]
 fn a_spare_segment_that_could_not_be_made_is_made_when_it_is_needed() {
     let dir = TestDir::new();
-    let start = start_at(SEGMENT_SIZE - 0x4000);
-    let mut storage = dir.fresh(start);
-    let bytes = wal(start, &[message(100)]);
-    storage.write(start, &bytes).unwrap();
+    let (mut storage, end) = with_spare(&dir);
     drop(storage.spare.take());
     let full = PendingFile::Done(Err(io::ErrorKind::StorageFull.into()));
     storage.spare = Some(SpareSegment::new(&dir.segments(), full));
 
-    let end = start + bytes.len() as u64;
     storage.write(end, &wal(end, &[message(0x8000)])).unwrap();
     let next = fs::read(dir.segments().partial_path(2)).unwrap();
     assert_eq!(next.len() as u64, SEGMENT_SIZE);
