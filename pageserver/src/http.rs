@@ -4,6 +4,7 @@
 mod auth;
 mod compact;
 mod debug;
+mod detach_ancestor;
 mod disk_eviction;
 mod errors;
 mod info;

@@ -9,6 +9,7 @@ mod bootstrap;
 mod compaction_loop;
 mod create;
 mod delete_timeline;
+mod detach_ancestor;
 pub mod directory;
 mod eviction_loop;
 mod import;
@@ -53,6 +54,7 @@ use crate::timeline::{Timeline, TimelineParams};
 pub use attach::AttachError;
 pub use create::CreateTimelineError;
 pub use delete_timeline::DeleteTimelineError;
+pub use detach_ancestor::DetachAncestorError;
 pub use import::ImportWalError;
 pub use location::Location;
 pub use manager::TenantManager;
@@ -156,6 +158,8 @@ pub struct Tenant {
     /// Held while a branch point is validated, and while garbage collection decides what to keep: a
     /// branch must not be made of what is being removed.
     pub gc_lock: tokio::sync::Mutex<()>,
+    /// Held while a timeline is being detached from its ancestor.
+    detaching: Arc<tokio::sync::Mutex<()>>,
     /// Held while the configuration changes on disk and in memory.
     conf_lock: tokio::sync::Mutex<()>,
     /// What the last upload of a heatmap said; held during an upload.
@@ -241,6 +245,7 @@ impl Tenant {
             wanted: CancellationToken::new(),
             timelines: Mutex::default(),
             gc_lock: tokio::sync::Mutex::new(()),
+            detaching: Arc::default(),
             conf_lock: tokio::sync::Mutex::new(()),
             heatmap_upload: tokio::sync::Mutex::default(),
             initial_sizes: TaskTracker::new(),

@@ -10,6 +10,7 @@
 mod chain_ceiling;
 mod compaction;
 mod create;
+mod detach_ancestor;
 mod download_all;
 mod error;
 mod eviction;
@@ -51,6 +52,7 @@ use crate::tasks::TaskScope;
 
 pub use compaction::{CompactFlags, CompactionError};
 pub use create::TimelineParams;
+pub use detach_ancestor::{DetachError, DetachLimits};
 pub use error::{
     CreateTimelineError, FlushError, GetVectoredError, LoadTimelineError, PageReconstructError,
     ReadBelowCutoff, WaitLsnError, WriteError,

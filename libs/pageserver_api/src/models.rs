@@ -23,8 +23,8 @@ pub use tenant::{
 };
 pub use tenant_config::{TenantConfig, TenantConfigOverrides, TenantConfigResponse};
 pub use timeline::{
-    CheckpointOptions, GcRequest, GcResult, LsnByTimestamp, LsnByTimestampKind, LsnLease,
-    LsnLeaseRequest, TimelineCreateRequest, TimelineInfo, TimelineState,
+    AncestorDetached, CheckpointOptions, GcRequest, GcResult, LsnByTimestamp, LsnByTimestampKind,
+    LsnLease, LsnLeaseRequest, TimelineCreateRequest, TimelineInfo, TimelineState,
 };
 
 #[cfg(test)]

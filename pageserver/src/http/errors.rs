@@ -5,9 +5,12 @@
 
 use http_server::ApiError;
 
-use crate::tenant::manager::{RemoveTenantError, UpsertLocationError};
+use crate::tenant::manager::{DetachTimelineError, RemoveTenantError, UpsertLocationError};
 use crate::tenant::slots::SlotError;
-use crate::tenant::{DeleteTimelineError, GetTimelineError, WaitToBecomeActiveError};
+use crate::tenant::{
+    DeleteTimelineError, DetachAncestorError, GetTimelineError, WaitToBecomeActiveError,
+};
+use crate::timeline::DetachError;
 
 /// Looking for an attached tenant.
 pub fn get_tenant(error: SlotError) -> ApiError {
@@ -94,5 +97,31 @@ pub fn delete_timeline(error: DeleteTimelineError) -> ApiError {
         | DeleteTimelineError::Remote(_)
         | DeleteTimelineError::Directory(_)
         | DeleteTimelineError::Failpoint(_) => ApiError::internal(error),
+    }
+}
+
+/// Detaching a timeline from its ancestor.
+pub fn detach_ancestor(error: DetachTimelineError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        DetachTimelineError::Detach(DetachAncestorError::Timeline(failure)) => {
+            get_timeline(failure)
+        }
+        DetachTimelineError::Detach(DetachAncestorError::Ongoing) => {
+            ApiError::ResourceUnavailable(text.into())
+        }
+        DetachTimelineError::Detach(DetachAncestorError::Detach(failure)) => match failure {
+            DetachError::NoAncestor => ApiError::Conflict(text),
+            DetachError::TooManyAncestors => ApiError::bad_request(text),
+            DetachError::ShuttingDown => ApiError::ShuttingDown,
+            DetachError::BranchPoint(_)
+            | DetachError::Flush(_)
+            | DetachError::Upload(_)
+            | DetachError::Read { .. }
+            | DetachError::Write { .. }
+            | DetachError::Store { .. }
+            | DetachError::Failpoint(_) => ApiError::internal(failure),
+        },
+        DetachTimelineError::Reset(_) => ApiError::internal(error),
     }
 }

@@ -20,8 +20,8 @@ use serde_json::{Map, Value};
 use utils::auth::Claims;
 
 use super::{
-    State, auth, compact, debug, disk_eviction, initdb, layer, location, node, secondary, tenant,
-    time_travel, timeline, timeline_ops,
+    State, auth, compact, debug, detach_ancestor, disk_eviction, initdb, layer, location, node,
+    secondary, tenant, time_travel, timeline, timeline_ops,
 };
 
 /// Who may use a route.
@@ -289,6 +289,12 @@ impl Routes {
                 timeline_ops::checkpoint,
             )
             .put("/compact", Access::Tenant, "Compacts a timeline (test builds)", compact::compact)
+            .put(
+                "/detach_ancestor",
+                Access::Tenant,
+                "Makes a branch independent of its ancestor",
+                detach_ancestor::detach_ancestor,
+            )
             .get(
                 "/get_lsn_by_timestamp",
                 Access::Tenant,

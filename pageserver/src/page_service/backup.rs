@@ -98,7 +98,7 @@ impl<D: TimelineDirectory> PageServiceHandler<D> {
         let (lsn, derived) = backup_lsn(lsn, timeline.last_record());
         let prev_lsn =
             agree_on_prev(kind, derived, prev).map_err(|error| QueryError::Other(error.into()))?;
-        let is_branch_point = timeline.branch_point() == Some(lsn);
+        let is_branch_point = timeline.is_branch_point(lsn);
         let major = timeline.major();
         let request = BackupRequest { lsn, prev_lsn, is_branch_point, kind, major };
 

@@ -92,8 +92,8 @@ pub trait ServedTimeline: KeyReader + Send + Sync + 'static {
     fn shard_identity(&self) -> ShardIdentity;
     /// The newest record.
     fn last_record(&self) -> LastRecord;
-    /// Where it branched off its ancestor, if it has or had one.
-    fn branch_point(&self) -> Option<Lsn>;
+    /// Whether it branched off an ancestor at `lsn`, which it may have been detached from since.
+    fn is_branch_point(&self, lsn: Lsn) -> bool;
     /// From where on versions are kept.
     fn gc_cutoff_lsn(&self) -> Lsn;
     /// Waits until the record that ends at `lsn` has been ingested.

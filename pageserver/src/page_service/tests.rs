@@ -89,8 +89,8 @@ impl ServedTimeline for TestTimeline {
         LastRecord { last: self.store.last_record_lsn(), prev: self.store.prev_record_lsn() }
     }
 
-    fn branch_point(&self) -> Option<Lsn> {
-        None
+    fn is_branch_point(&self, _: Lsn) -> bool {
+        false
     }
 
     fn gc_cutoff_lsn(&self) -> Lsn {

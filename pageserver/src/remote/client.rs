@@ -4,6 +4,7 @@
 //! layer visible to readers. Execution is in [`worker`]. Uploads run in every attach mode: their
 //! objects carry our generation and disturb nobody.
 
+mod adopt;
 mod delete;
 mod worker;
 

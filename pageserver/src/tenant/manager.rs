@@ -1,6 +1,7 @@
 //! All tenants of this node: who is here, who may change that, and finding the right shard for a
 //! request.
 
+mod detach_ancestor;
 mod locations;
 mod maintenance;
 mod resolve;
@@ -31,6 +32,7 @@ use super::startup::{StartupProgress, TenantStartup};
 use super::{Location, ShutdownMode, SpawnMode, Tenant, TenantResources};
 use crate::secondary::SecondaryTenant;
 
+pub use detach_ancestor::DetachTimelineError;
 pub use locations::UpsertLocationError;
 pub use resolve::{GetActiveTimelineError, ShardSelector};
 pub use time_travel::TimeTravelError;

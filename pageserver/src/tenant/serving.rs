@@ -139,8 +139,10 @@ impl ServedTimeline for TimelineKeys {
         LastRecord { last: record.last, prev: record.prev }
     }
 
-    fn branch_point(&self) -> Option<Lsn> {
-        self.timeline().ancestor().map(|(_, lsn)| lsn)
+    fn is_branch_point(&self, lsn: Lsn) -> bool {
+        let timeline = self.timeline();
+        timeline.ancestor().is_some_and(|(_, branch_point)| branch_point == lsn)
+            || timeline.remote_client.was_branched_at(lsn)
     }
 
     fn gc_cutoff_lsn(&self) -> Lsn {

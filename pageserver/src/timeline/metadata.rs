@@ -7,31 +7,22 @@ use super::Timeline;
 use crate::remote::QueueError;
 
 impl Timeline {
-    /// The timeline's metadata as of `disk_consistent_lsn`.
-    pub(super) fn metadata_at(&self, disk_consistent_lsn: Lsn) -> TimelineMetadata {
-        let record = self.last_record_rlsn();
-        // A compute that starts here needs the previous record's position, and it is known
-        // only if nothing was ingested beyond what is on disk.
-        let exact = disk_consistent_lsn == record.last && record.prev.is_valid();
-        TimelineMetadata {
-            disk_consistent_lsn,
-            prev_record_lsn: exact.then_some(record.prev),
-            ancestor_timeline: self.ancestor_timeline_id(),
-            ancestor_lsn: self.ancestor_lsn(),
-            latest_gc_cutoff_lsn: self.latest_gc_cutoff_lsn(),
-            initdb_lsn: self.initdb_lsn(),
-            pg_version: self.pg_major.number(),
-        }
-    }
-
     /// Records `disk_consistent_lsn` in the index. To be called with the layer manager locked,
-    /// so that index uploads are queued in the order in which layers appear.
+    /// so that index uploads are queued in the order in which layers appear. What the timeline
+    /// was made from stays as the index has it: a detachment may just have changed that.
     pub(super) fn schedule_metadata_upload(
         &self,
         disk_consistent_lsn: Lsn,
     ) -> Result<(), QueueError> {
-        let metadata = self.metadata_at(disk_consistent_lsn);
-        self.remote_client.schedule_index_upload_for_full_metadata_update(&metadata)
+        let record = self.last_record_rlsn();
+        // A compute that starts here needs the previous record's position, and it is known
+        // only if nothing was ingested beyond what is on disk.
+        let exact = disk_consistent_lsn == record.last && record.prev.is_valid();
+        self.remote_client.schedule_index_upload_for_metadata_update(|metadata| {
+            metadata.disk_consistent_lsn = disk_consistent_lsn;
+            metadata.prev_record_lsn = exact.then_some(record.prev);
+            metadata.latest_gc_cutoff_lsn = self.latest_gc_cutoff_lsn();
+        })
     }
 
     /// The metadata of a branch of this timeline at `start_lsn`.

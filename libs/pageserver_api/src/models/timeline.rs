@@ -184,6 +184,13 @@ pub struct LsnLease {
     pub valid_until: String,
 }
 
+/// Answer of `PUT …/detach_ancestor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AncestorDetached {
+    /// Timelines that were branches of the ancestor and are branches of the timeline now.
+    pub reparented_timelines: Vec<TimelineId>,
+}
+
 /// How a timestamp relates to the known commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
