@@ -163,11 +163,6 @@ impl PageServerConf {
         self.workdir.join("deletion")
     }
 
-    /// The file with the sizes of timelines.
-    pub fn sizes_path(&self) -> Utf8PathBuf {
-        self.workdir.join("logical_sizes")
-    }
-
     /// A configuration for tests: local remote storage in the working directory, no authentication.
     #[cfg(test)]
     pub fn for_tests(workdir: &Utf8Path) -> &'static PageServerConf {

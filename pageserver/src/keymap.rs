@@ -14,7 +14,6 @@ pub mod memory;
 pub mod modification;
 mod read;
 pub mod rel_size_cache;
-pub mod size_ledger;
 pub mod store;
 mod timestamp;
 
@@ -23,6 +22,5 @@ pub use logical_size::LogicalSize;
 pub use modification::{DatadirModification, ModificationError};
 pub use read::{Keymap, KeymapError};
 pub use rel_size_cache::RelSizeCache;
-pub use size_ledger::SizeLedger;
 pub use store::{KeyReadError, KeyReader, KeyStore, KeyWriteError};
 pub use timestamp::{LsnForTimestamp, LsnForTimestampKind};

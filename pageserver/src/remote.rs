@@ -20,7 +20,7 @@ use remote_storage::{GenericRemoteStorage, RemotePath, RemotePathError, RemoteSt
 use crate::control_plane::ControlPlane;
 use crate::deletion_queue::DeletionQueueClient;
 
-pub use client::{DeleteTimelineError, RemoteTimelineClient, WaitCompletionError};
+pub use client::{DeleteTimelineError, Progress, RemoteTimelineClient, WaitCompletionError};
 pub use download::download_layer_file;
 pub use index::{download_index, list_timelines};
 pub use queue::QueueError;

@@ -42,7 +42,6 @@ use utils::{Generation, TimelineId};
 use crate::config::{
     AttachMode, AttachedTenantConf, LocationConf, LocationMode, PageServerConf, TenantConfHandle,
 };
-use crate::keymap::SizeLedger;
 use crate::redo::RedoManager;
 use crate::remote::{RemoteResources, RemoteTimelineClient};
 use crate::secondary::HeatmapUploadState;
@@ -84,8 +83,6 @@ pub struct TenantResources {
     pub background_can_start: CancellationToken,
     /// How layer files are read.
     pub io: StorageIo,
-    /// Sizes of timelines from before a restart.
-    pub sizes: Arc<SizeLedger>,
 }
 
 /// When a tenant is loaded.
@@ -335,7 +332,6 @@ impl Tenant {
             parent_cancel: self.cancel.clone(),
             runtime: self.resources.remote.runtime.clone(),
             io: self.resources.io.clone(),
-            sizes: Arc::clone(&self.resources.sizes),
         }
     }
 

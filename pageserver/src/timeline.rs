@@ -43,7 +43,7 @@ use utils::lsn::AtomicLsn;
 use utils::{Generation, Lsn, TimelineId};
 
 use crate::config::{PageServerConf, TenantConfHandle};
-use crate::keymap::{LogicalSize, RelSizeCache, SizeLedger};
+use crate::keymap::{LogicalSize, RelSizeCache};
 use crate::layers::layer::LayerCounters;
 use crate::layers::{Layer, LayerOwner};
 use crate::redo::RedoManager;
@@ -109,7 +109,6 @@ pub struct Timeline {
     flush: FlushControl,
     rel_size_cache: RelSizeCache,
     logical_size: LogicalSize,
-    sizes: Arc<SizeLedger>,
     compaction: tokio::sync::Mutex<CompactionState>,
     download_all: DownloadAllLayers,
 }
@@ -178,16 +177,6 @@ impl Timeline {
     /// The sum of all relation sizes, kept up to date by ingest.
     pub fn logical_size(&self) -> &LogicalSize {
         &self.logical_size
-    }
-
-    /// The size in bytes at an LSN, if it was noted there, perhaps before a restart.
-    pub fn noted_size(&self, lsn: Lsn) -> Option<u64> {
-        self.sizes.get(self.tenant_shard_id, self.timeline_id, lsn)
-    }
-
-    /// Notes the size in bytes at an LSN, for the next time that the timeline is loaded there.
-    pub fn note_size(&self, lsn: Lsn, bytes: u64) {
-        self.sizes.set(self.tenant_shard_id, self.timeline_id, lsn, bytes);
     }
 
     /// Refuses LSNs whose data may have been garbage-collected.

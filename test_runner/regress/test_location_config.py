@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import shutil
@@ -356,6 +357,16 @@ def _equal(left: Any, right: Any) -> None:
     assert left == right
 
 
+def forget_sizes(env: NeonEnv) -> None:
+    """Lets the stored indexes be as of a writer that knew no sizes."""
+    found = list(env.remote_dir.glob("tenants/*/timelines/*/index_part.json-*"))
+    assert found
+    for path in found:
+        index = json.loads(path.read_text())
+        index.pop("logical_size", None)
+        path.write_text(json.dumps(index))
+
+
 def test_tenants_wait_for_their_turn_unless_somebody_wants_them(
     neon_env_builder: NeonEnvBuilder,
 ) -> None:
@@ -365,7 +376,7 @@ def test_tenants_wait_for_their_turn_unless_somebody_wants_them(
         env.cli.raw("tenant", "create")
     env.pageserver.stop()
     # Otherwise nothing need be computed.
-    env.pageserver.sizes_file.unlink()
+    forget_sizes(env)
     env.pageserver.start_alone(FAILPOINTS="timeline-calculate-logical-size-pause=pause")
     http = env.pageserver.http()
 
@@ -384,7 +395,7 @@ def test_tenants_wait_for_their_turn_unless_somebody_wants_them(
     wait_until(lambda: _equal(states(), ["Active", "Active", "Active"]))
 
 
-def test_the_size_of_a_timeline_is_kept_over_restarts(neon_env: NeonEnv) -> None:
+def test_the_size_of_a_timeline_is_in_its_index(neon_env: NeonEnv) -> None:
     env = neon_env
     http = env.pageserver.http()
     path = f"/v1/tenant/{env.initial_tenant}/timeline/{env.initial_timeline}"
@@ -412,18 +423,29 @@ def test_the_size_of_a_timeline_is_kept_over_restarts(neon_env: NeonEnv) -> None
     never = "timeline-calculate-logical-size-pause=pause"
     env.pageserver.start_alone(FAILPOINTS=never)
     assert exact() == before
-    # After a crash as well, once it was written, if no WAL came meanwhile.
+    # After a crash as well, with WAL that is in no layer yet, and without local files.
+    endpoint = env.endpoint("again")
+    endpoint.sql("CREATE TABLE more AS SELECT n, repeat('b', 500) FROM generate_series(1, 1000) n")
+    end = endpoint.flush_lsn()
+    endpoint.stop()
+    http.wait_for_last_record_lsn(env.initial_tenant, env.initial_timeline, end)
+    grown = exact()
+    assert grown > before
     env.pageserver.kill()
+    shutil.rmtree(env.pageserver.timeline_dir(env.initial_tenant, env.initial_timeline))
     env.pageserver.start_alone(FAILPOINTS=never)
-    assert exact() == before
-    assert http.last_record_lsn(env.initial_tenant, env.initial_timeline) >= end
-    # Without the file, or with another in its place, it would be computed.
+    http.wait_for_last_record_lsn(env.initial_tenant, env.initial_timeline, end)
+    assert wait_until(exact) >= grown
+    # An index of somebody who knew no size: computed once, and noted when the process stops.
     env.pageserver.stop()
-    env.pageserver.sizes_file.write_text("nonsense")
+    forget_sizes(env)
     env.pageserver.start_alone(FAILPOINTS=never)
     assert not sizes()[2]
     http.configure_failpoints(("timeline-calculate-logical-size-pause", "off"))
-    assert wait_until(exact) == before
+    grown = wait_until(exact)
+    env.pageserver.stop()
+    env.pageserver.start_alone(FAILPOINTS=never)
+    assert exact() == grown
 
 
 def test_a_failed_attach_is_broken_and_can_be_repeated(neon_env: NeonEnv) -> None:

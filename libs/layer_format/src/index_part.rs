@@ -64,6 +64,9 @@ pub struct IndexPart {
     /// Encoding of auxiliary files last written, as in the tenant configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_aux_file_policy: Option<String>,
+    /// Sum of all relation sizes at `disk_consistent_lsn`, in bytes, if the writer knew it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_size: Option<u64>,
 }
 
 /// An index could not be read or written.
@@ -88,6 +91,7 @@ impl IndexPart {
             metadata,
             lineage: Lineage::default(),
             last_aux_file_policy: None,
+            logical_size: None,
         }
     }
 

@@ -13,7 +13,6 @@ mod access;
 mod bodies;
 
 use super::*;
-use crate::keymap::SizeLedger;
 use crate::remote::testing::TestStore;
 use crate::tenant::{ReceiverResources, TenantResources};
 
@@ -51,7 +50,6 @@ impl Server {
             background: crate::tasks::BackgroundLimit::new(1),
             background_can_start: CancellationToken::new(),
             io: crate::storage_io::StorageIo::new(10, 100),
-            sizes: Arc::new(SizeLedger::open(conf.sizes_path())),
         };
         let tenants = TenantManager::new(conf, resources, store.cancel.child_token());
         tenants.start(&crate::tenant::StartupProgress::default()).await.unwrap();

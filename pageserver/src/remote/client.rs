@@ -37,6 +37,19 @@ pub enum WaitCompletionError {
     Stopped,
 }
 
+/// How far a timeline is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Everything up to here is in layers.
+    pub disk_consistent_lsn: Lsn,
+    /// The record before the last one, if the last one ends there.
+    pub prev_record_lsn: Option<Lsn>,
+    /// Reads below are refused.
+    pub latest_gc_cutoff_lsn: Lsn,
+    /// Sum of all relation sizes there, in bytes, if it is known.
+    pub logical_size: Option<u64>,
+}
+
 /// The remote state of one timeline. Clones share it.
 #[derive(Clone)]
 pub struct RemoteTimelineClient {
@@ -123,19 +136,42 @@ impl RemoteTimelineClient {
         &self,
         metadata: &TimelineMetadata,
     ) -> Result<(), QueueError> {
-        self.inner.schedule(|queue| queue.push_metadata(metadata))
+        self.inner.schedule(|queue| queue.push_metadata(metadata, None))
     }
 
-    /// Changes the timeline metadata in place and schedules an upload of the index.
-    pub fn schedule_index_upload_for_metadata_update(
+    /// Records how far the timeline is and schedules an upload of the index. What it was made from
+    /// stays as the index has it: a detachment may just have changed that.
+    pub fn schedule_index_upload_for_progress(
         &self,
-        update: impl FnOnce(&mut TimelineMetadata),
+        progress: &Progress,
     ) -> Result<(), QueueError> {
         self.inner.schedule(|queue| {
-            let mut metadata = queue.dirty.metadata.clone();
-            update(&mut metadata);
-            queue.push_metadata(&metadata);
+            queue.push_metadata(
+                &TimelineMetadata {
+                    disk_consistent_lsn: progress.disk_consistent_lsn,
+                    prev_record_lsn: progress.prev_record_lsn,
+                    latest_gc_cutoff_lsn: progress.latest_gc_cutoff_lsn,
+                    ..queue.dirty.metadata.clone()
+                },
+                progress.logical_size,
+            );
         })
+    }
+
+    /// The logical size in bytes at `lsn`, if the index says how far the timeline is with it.
+    pub fn logical_size_at(&self, lsn: Lsn) -> Option<u64> {
+        match &*self.inner.lock() {
+            UploadQueue::Running(running) => running.logical_size_at(lsn),
+            UploadQueue::Uninitialized | UploadQueue::Stopped(_) => None,
+        }
+    }
+
+    /// Lets the index have the logical size at `lsn`, if that is how far it says the timeline is.
+    /// It goes up with the next change, or when the queue is shut down.
+    pub fn note_logical_size(&self, lsn: Lsn, bytes: u64) {
+        if let UploadQueue::Running(running) = &mut *self.inner.lock() {
+            running.note_logical_size(lsn, bytes);
+        }
     }
 
     /// Schedules an upload of the index if layers were added or removed since the last one.
@@ -210,6 +246,8 @@ impl RemoteTimelineClient {
     /// Lets what is scheduled finish, refuses anything new, and returns when all is done.
     /// Returns at once when the queue was never started, and when it is stopped.
     pub async fn shutdown(&self) {
+        // A queue that takes nothing any more will not learn of sizes either.
+        let _ = self.inner.schedule(Running::push_index_if_size_is_new);
         {
             let mut queue = self.inner.lock();
             let Some(running) = queue.running_or_draining() else { return };

@@ -169,21 +169,46 @@ impl Running {
         self.queued.push_back(UploadOp::Layer(upload));
     }
 
-    /// Replaces the metadata of the index and schedules its upload.
+    /// Replaces the metadata of the index, with the logical size there if it is known, and schedules
+    /// its upload.
     ///
     /// # Panics
     /// When the disk consistent LSN would go back: that would make remote storage forget data that
     /// was reported as stored.
-    pub fn push_metadata(&mut self, metadata: &TimelineMetadata) {
+    pub fn push_metadata(&mut self, metadata: &TimelineMetadata, logical_size: Option<u64>) {
         let before = self.dirty.metadata.disk_consistent_lsn;
         assert!(
             metadata.disk_consistent_lsn >= before,
             "disk_consistent_lsn must not go back: {} after {before}",
             metadata.disk_consistent_lsn,
         );
+        // Content at an LSN never changes, so a size known before stays right.
+        let known = self.logical_size_at(metadata.disk_consistent_lsn);
+        self.dirty.logical_size = logical_size.or(known);
         self.dirty.metadata = metadata.clone();
         self.dirty.disk_consistent_lsn = metadata.disk_consistent_lsn;
         self.push_index();
+    }
+
+    /// The logical size in bytes at `lsn`, if the index is to have it.
+    pub fn logical_size_at(&self, lsn: Lsn) -> Option<u64> {
+        self.dirty.logical_size.filter(|_| self.dirty.metadata.disk_consistent_lsn == lsn)
+    }
+
+    /// Lets the next index have the logical size at `lsn`, if it is the index of that LSN.
+    pub fn note_logical_size(&mut self, lsn: Lsn, bytes: u64) {
+        if self.dirty.metadata.disk_consistent_lsn == lsn {
+            self.dirty.logical_size = Some(bytes);
+        }
+    }
+
+    /// Schedules an upload of the index if the last one lacks the logical size.
+    pub fn push_index_if_size_is_new(&mut self) {
+        let uploaded = self.clean.as_ref().map(|clean| clean.index.logical_size);
+        let is_new = uploaded.is_some_and(|uploaded| uploaded != self.dirty.logical_size);
+        if is_new {
+            self.push_index();
+        }
     }
 
     /// Schedules an upload of the index as it is now. One that waits with nothing behind it is

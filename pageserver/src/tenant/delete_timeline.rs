@@ -134,7 +134,6 @@ impl Tenant {
             match outcome {
                 Ok(()) => {
                     timelines.loaded.remove(&timeline);
-                    tenant.resources.sizes.forget(tenant.tenant_shard_id, timeline);
                     info!("timeline deleted");
                 }
                 Err(failure) => {

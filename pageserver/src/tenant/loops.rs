@@ -63,7 +63,7 @@ impl Tenant {
         }
         // Before ingest starts: what it adds is counted on top.
         let lsn = timeline.last_record_lsn();
-        if let Some(bytes) = timeline.noted_size(lsn) {
+        if let Some(bytes) = timeline.remote_client.logical_size_at(lsn) {
             timeline.logical_size().set_initial(bytes);
             return;
         }
@@ -105,7 +105,7 @@ impl Tenant {
             Ok(blocks) => {
                 let bytes = blocks * BLCKSZ as u64;
                 timeline.logical_size().set_initial(bytes);
-                timeline.note_size(lsn, bytes);
+                timeline.remote_client.note_logical_size(lsn, bytes);
             }
             // Of this timeline, or of an ancestor that stopped a moment earlier.
             Err(failure) if failure.is_cancel() => {

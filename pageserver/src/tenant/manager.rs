@@ -128,7 +128,6 @@ impl TenantManager {
             .into_iter()
             .map(|(shard, location)| (shard, self.start_location(shard, location, progress)))
             .collect();
-        self.resources.sizes.retain_tenants(|shard| locations.contains_key(shard));
         let attached = locations.values().filter(|location| location.attached().is_some()).count();
         info!("attaching {attached} tenants, {} secondary", locations.len() - attached);
         progress.all_added();
@@ -273,7 +272,6 @@ impl TenantManager {
         if let Some(location) = guard.old() {
             location.shutdown(ShutdownMode::Hard).await;
         }
-        self.resources.sizes.retain_tenants(|other| *other != shard);
         utils::pausable_failpoint!("tenant-detach-before-rename");
         let path = self.conf.tenant_path(&shard);
         let rename = tokio::task::spawn_blocking(move || directory::rename_away(&path));

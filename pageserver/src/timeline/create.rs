@@ -20,7 +20,7 @@ use super::layer_manager::LayerManager;
 use super::write::WriteState;
 use super::{CreateTimelineError, Timeline, TimelineState};
 use crate::config::{PageServerConf, TenantConfHandle};
-use crate::keymap::{LogicalSize, RelSizeCache, SizeLedger};
+use crate::keymap::{LogicalSize, RelSizeCache};
 use crate::layers::{Layer, LayerOwner};
 use crate::redo::RedoManager;
 use crate::remote::RemoteTimelineClient;
@@ -53,8 +53,6 @@ pub struct TimelineParams {
     pub runtime: Handle,
     /// How files are read.
     pub io: StorageIo,
-    /// Sizes of timelines from before a restart.
-    pub sizes: Arc<SizeLedger>,
 }
 
 impl Timeline {
@@ -66,8 +64,6 @@ impl Timeline {
     pub async fn new_empty(params: TimelineParams) -> Result<Arc<Timeline>, CreateTimelineError> {
         let path = params.conf.timeline_path(&params.tenant_shard_id, &params.timeline_id);
         create_directory(&path)?;
-        // What had this id before, if anything did, was something else.
-        params.sizes.forget(params.tenant_shard_id, params.timeline_id);
         utils::pausable_failpoint!(
             "after-timeline-dir-creation",
             Err(CreateTimelineError::Failpoint("after-timeline-dir-creation"))
@@ -123,7 +119,6 @@ impl Timeline {
             generation: params.remote_client.generation(),
             remote_client: params.remote_client,
             redo: params.redo,
-            sizes: params.sizes,
             tenant_conf,
             state: watch::Sender::new(TimelineState::Loading),
             layers: RwLock::new(LayerManager::new(next_open_layer_at, layers(&layer_owner))),

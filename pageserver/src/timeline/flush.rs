@@ -164,7 +164,7 @@ impl Timeline {
         let complete = layers.in_memory_below(end_lsn).is_none();
         if complete && reached > self.disk_consistent_lsn() {
             self.disk_consistent_lsn.store(reached);
-            self.schedule_metadata_upload(reached).map_err(FlushError::Queue)?;
+            self.schedule_progress_upload(&layers, reached).map_err(FlushError::Queue)?;
         }
         drop(layers);
         Ok(())
@@ -231,7 +231,7 @@ impl Timeline {
         self.disk_consistent_lsn.fetch_max(disk_consistent_lsn);
         let schedule = || {
             self.remote_client.schedule_layer_file_upload(name, metadata, path)?;
-            self.schedule_metadata_upload(disk_consistent_lsn)
+            self.schedule_progress_upload(&layers, disk_consistent_lsn)
         };
         let scheduled = schedule();
         drop(layers);

@@ -19,6 +19,8 @@ pub(super) struct LayerManager {
     next_open_layer_at: Lsn,
     map: LayerMap,
     handles: HashMap<LayerName, Layer>,
+    /// The logical size in bytes where a layer was last frozen, if it was known there.
+    frozen_size: Option<(Lsn, u64)>,
 }
 
 impl LayerManager {
@@ -29,6 +31,7 @@ impl LayerManager {
             next_open_layer_at,
             map: LayerMap::default(),
             handles: HashMap::new(),
+            frozen_size: None,
         };
         manager.replace(&[], layers);
         manager
@@ -82,6 +85,16 @@ impl LayerManager {
         self.frozen.push_back(layer);
         self.next_open_layer_at = end_lsn;
         true
+    }
+
+    /// Keeps the logical size at `lsn`, where the open layer was frozen.
+    pub(super) fn note_logical_size(&mut self, lsn: Lsn, bytes: u64) {
+        self.frozen_size = Some((lsn, bytes));
+    }
+
+    /// The logical size in bytes at `lsn`, if that is where a layer was last frozen.
+    pub(super) fn logical_size_at(&self, lsn: Lsn) -> Option<u64> {
+        self.frozen_size.filter(|(noted_at, _)| *noted_at == lsn).map(|(_, bytes)| bytes)
     }
 
     /// Moves the start of the next open layer ahead of LSNs that need no layer.

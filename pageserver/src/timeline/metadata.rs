@@ -4,24 +4,26 @@ use layer_format::TimelineMetadata;
 use utils::Lsn;
 
 use super::Timeline;
-use crate::remote::QueueError;
+use super::layer_manager::LayerManager;
+use crate::remote::{Progress, QueueError};
 
 impl Timeline {
-    /// Records `disk_consistent_lsn` in the index. To be called with the layer manager locked,
-    /// so that index uploads are queued in the order in which layers appear. What the timeline
-    /// was made from stays as the index has it: a detachment may just have changed that.
-    pub(super) fn schedule_metadata_upload(
+    /// Records in the index that everything up to `disk_consistent_lsn` is in layers. The layer
+    /// manager is locked so that index uploads are queued in the order in which layers appear.
+    pub(super) fn schedule_progress_upload(
         &self,
+        layers: &LayerManager,
         disk_consistent_lsn: Lsn,
     ) -> Result<(), QueueError> {
         let record = self.last_record_rlsn();
         // A compute that starts here needs the previous record's position, and it is known
         // only if nothing was ingested beyond what is on disk.
         let exact = disk_consistent_lsn == record.last && record.prev.is_valid();
-        self.remote_client.schedule_index_upload_for_metadata_update(|metadata| {
-            metadata.disk_consistent_lsn = disk_consistent_lsn;
-            metadata.prev_record_lsn = exact.then_some(record.prev);
-            metadata.latest_gc_cutoff_lsn = self.latest_gc_cutoff_lsn();
+        self.remote_client.schedule_index_upload_for_progress(&Progress {
+            disk_consistent_lsn,
+            prev_record_lsn: exact.then_some(record.prev),
+            latest_gc_cutoff_lsn: self.latest_gc_cutoff_lsn(),
+            logical_size: layers.logical_size_at(disk_consistent_lsn),
         })
     }
 

@@ -13,7 +13,6 @@ use utils::{Generation, Lsn, TenantId, TimelineId};
 use super::{LoadTimelineError, ShutdownMode, Timeline, TimelineParams};
 use crate::config::{AttachMode, AttachedTenantConf, PageServerConf, TenantConfHandle};
 use crate::context::{DownloadBehavior, RequestContext};
-use crate::keymap::SizeLedger;
 use crate::redo::RedoManager;
 use crate::remote::testing::TestStore;
 use crate::remote::{RemoteTimelineClient, download_index};
@@ -35,7 +34,6 @@ pub struct TimelineHarness {
     pub conf: &'static PageServerConf,
     pub tenant_conf: TenantConfHandle,
     pub tenant_shard_id: TenantShardId,
-    pub sizes: Arc<SizeLedger>,
 }
 
 impl Default for TimelineHarness {
@@ -50,7 +48,6 @@ impl TimelineHarness {
         let conf = PageServerConf::for_tests(&store.local_dir().join("workdir"));
         TimelineHarness {
             conf,
-            sizes: Arc::new(SizeLedger::open(conf.sizes_path())),
             tenant_conf: TenantConfHandle::for_tests(GENERATION),
             tenant_shard_id: TenantShardId::unsharded(TenantId::generate()),
             store,
@@ -100,7 +97,6 @@ impl TimelineHarness {
             parent_cancel: CancellationToken::new(),
             runtime: Handle::current(),
             io: crate::storage_io::StorageIo::new(10, 100),
-            sizes: Arc::clone(&self.sizes),
         }
     }
 

@@ -57,6 +57,29 @@ async fn every_version_stays_readable_through_a_flush() {
 }
 
 #[tokio::test]
+async fn the_index_has_the_logical_size_of_where_the_layers_end() {
+    let harness = TimelineHarness::new();
+    let timeline = harness.create_timeline();
+    put(&timeline, key(1), 0x100, "one").await;
+    timeline.logical_size().add_blocks(3);
+    timeline.freeze_and_flush().await.unwrap();
+    put(&timeline, key(1), 0x110, "two").await;
+    timeline.logical_size().add_blocks(2);
+    timeline.remote_client.wait_completion().await.unwrap();
+    assert_eq!(harness.index(timeline.timeline_id).await.logical_size, Some(3 * 8192));
+    // What is only in memory is read again, and counted again.
+    let timeline = harness.restart(timeline).await;
+    assert_eq!(timeline.remote_client.logical_size_at(Lsn(0x100)), Some(3 * 8192));
+
+    // One that does not know it says nothing.
+    put(&timeline, key(1), 0x118, "three").await;
+    timeline.freeze_and_flush().await.unwrap();
+    timeline.remote_client.wait_completion().await.unwrap();
+    let index = harness.index(timeline.timeline_id).await;
+    assert_eq!((index.disk_consistent_lsn, index.logical_size), (Lsn(0x118), None));
+}
+
+#[tokio::test]
 async fn a_missing_key_is_an_error_that_names_it() {
     let harness = TimelineHarness::new();
     let timeline = harness.create_timeline();

@@ -134,10 +134,10 @@ impl TimelineWriter<'_> {
         if !layers.freeze(end_lsn) {
             layers.skip_to(end_lsn);
         }
-        drop(layers);
         if let CurrentLogicalSize::Exact(bytes) = self.timeline.logical_size.current() {
-            self.timeline.note_size(Lsn(end_lsn.0 - 1), bytes);
+            layers.note_logical_size(Lsn(end_lsn.0 - 1), bytes);
         }
+        drop(layers);
         self.state.max_lsn = None;
         self.state.last_freeze_at = end_lsn;
         self.state.last_freeze_time = Instant::now();

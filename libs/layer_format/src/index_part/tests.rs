@@ -52,10 +52,11 @@ fn a_missing_required_field_is_an_error() {
 }
 
 #[test]
-fn deletion_and_policy_are_kept() {
+fn deletion_policy_and_size_are_kept() {
     let mut index = IndexPart::from_json(EXAMPLE.as_bytes()).unwrap();
     index.deleted_at = Some("2024-06-30T11:22:33.456".parse().unwrap());
     index.last_aux_file_policy = Some("v2".to_owned());
+    index.logical_size = Some(1 << 40);
     let json = index.to_json().unwrap();
     assert_eq!(value(std::str::from_utf8(&json).unwrap())["deleted_at"], "2024-06-30T11:22:33.456");
     assert_eq!(IndexPart::from_json(&json).unwrap(), index);

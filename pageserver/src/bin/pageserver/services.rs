@@ -10,7 +10,6 @@ use pageserver::config::{AuthType, PageServerConf};
 use pageserver::control_plane::{ControlPlane, UpcallClient};
 use pageserver::deletion_queue::{DeletionQueue, DeletionQueueClient};
 use pageserver::disk_eviction::{self, DiskEvictor};
-use pageserver::keymap::SizeLedger;
 use pageserver::page_service::{PageService, PageServiceConfig};
 use pageserver::remote::RemoteResources;
 use pageserver::secondary::{self, Activity};
@@ -35,8 +34,6 @@ const INITDB_CONCURRENCY: usize = 8;
 const QUIET_STAGE: Duration = Duration::from_secs(1);
 /// The same for the stage that writes data out.
 const QUIET_TENANTS: Duration = Duration::from_secs(5);
-/// Time between writes of the sizes of timelines.
-const SIZES_PERIOD: Duration = Duration::from_secs(60);
 /// How long persisting deletions may delay the shutdown. What is left is garbage, not damage.
 const DELETION_LIMIT: Duration = Duration::from_secs(5);
 
@@ -82,7 +79,6 @@ pub struct Services {
     background: TaskScope,
     tenants: Arc<TenantManager>,
     deletion_queue: DeletionQueueClient,
-    sizes: Arc<SizeLedger>,
 }
 
 impl Services {
@@ -104,7 +100,6 @@ impl Services {
         let deletion_queue = remote.deletion_queue.clone();
         let jobs_can_start = CancellationToken::new();
         let resources = tenant_resources(conf, remote, runtimes, jobs_can_start.clone())?;
-        let sizes = Arc::clone(&resources.sizes);
         let tenants =
             TenantManager::new(conf, resources, background.cancellation_token().child_token());
         tenants.register_metrics()?;
@@ -117,7 +112,6 @@ impl Services {
         let limits = &conf.limits;
         jobs.start_heatmaps(&tenants, Activity::Upload, limits.heatmap_upload_concurrency);
         jobs.start_heatmaps(&tenants, Activity::Download, limits.secondary_download_concurrency);
-        jobs.start_saving_sizes(&sizes);
 
         let http = TaskScope::new("http", CancellationToken::new());
         let router = http::router(http::State {
@@ -147,7 +141,7 @@ impl Services {
         let runtime = runtimes.handle(RuntimeKind::ComputeRequest);
         page_service.spawn_on(runtime, TaskKind::LibpqEndpointListener, ExitOnError::Yes, server);
         certificates.keep_current(conf, &background, runtime);
-        Ok(Services { page_service, http, background, tenants, deletion_queue, sizes })
+        Ok(Services { page_service, http, background, tenants, deletion_queue })
     }
 
     /// Stops everything: no new computes, then data to remote storage, then the API, which answers
@@ -158,7 +152,6 @@ impl Services {
         })
         .await;
         stage("shutdown all tenants", QUIET_TENANTS, self.tenants.shutdown()).await;
-        stage("save sizes", QUIET_STAGE, save_sizes(&self.sizes)).await;
         stage("shutdown PageRequestHandlers", QUIET_STAGE, self.page_service.shutdown()).await;
         stage("shutdown deletion queue", DELETION_LIMIT, async {
             if tokio::time::timeout(DELETION_LIMIT, self.deletion_queue.flush()).await.is_err() {
@@ -276,20 +269,6 @@ impl BackgroundJobs<'_> {
         }
     }
 
-    /// Keeps the file of sizes current, as a process may end without notice.
-    fn start_saving_sizes(&self, sizes: &Arc<SizeLedger>) {
-        let (sizes, cancel) = (Arc::clone(sizes), self.scope.cancellation_token().clone());
-        self.spawn(TaskKind::InitialLogicalSizeCalculation, async move {
-            loop {
-                // Both branches are cancel-safe: neither carries state.
-                tokio::select! {
-                    () = tokio::time::sleep(SIZES_PERIOD) => save_sizes(&sizes).await,
-                    () = cancel.cancelled() => return,
-                }
-            }
-        });
-    }
-
     fn start_heatmaps(&self, tenants: &Arc<TenantManager>, activity: Activity, concurrency: usize) {
         let kind = match activity {
             Activity::Upload => TaskKind::SecondaryUploads,
@@ -300,14 +279,6 @@ impl BackgroundJobs<'_> {
             kind,
             secondary::run_scheduler(activity, Arc::clone(tenants), concurrency, cancel),
         );
-    }
-}
-
-/// Writes the sizes of timelines. Without them, the next start takes longer.
-async fn save_sizes(sizes: &Arc<SizeLedger>) {
-    let sizes = Arc::clone(sizes);
-    if let Ok(Err(failure)) = tokio::task::spawn_blocking(move || sizes.save()).await {
-        warn!("the sizes of timelines are not saved: {failure}");
     }
 }
 
@@ -349,7 +320,6 @@ fn tenant_resources(
             conf.engine.page_cache_blocks,
             conf.engine.io_mode,
         ),
-        sizes: Arc::new(SizeLedger::open(conf.sizes_path())),
     })
 }
 

@@ -52,7 +52,7 @@ fn layers_run_in_parallel_and_the_index_waits_for_them() {
     let mut queue = running();
     queue.push_layer(layer(16));
     queue.push_layer(layer(24));
-    queue.push_metadata(&metadata(32));
+    queue.push_metadata(&metadata(32), None);
     let (first, _) = take(&mut queue);
     let (second, _) = take(&mut queue);
     assert!(queue.next_ready().is_none());
@@ -66,9 +66,9 @@ fn layers_run_in_parallel_and_the_index_waits_for_them() {
 #[test]
 fn an_index_holds_the_state_of_when_it_was_scheduled() {
     let mut queue = running();
-    queue.push_metadata(&metadata(16));
+    queue.push_metadata(&metadata(16), None);
     queue.push_layer(layer(24));
-    queue.push_metadata(&metadata(32));
+    queue.push_metadata(&metadata(32), None);
     let (id, index) = take_index(&mut queue);
     assert!(index.layer_metadata.is_empty());
     assert_eq!(queue.complete(id, Some(index)), Some(Lsn(16)));
@@ -137,9 +137,9 @@ fn waiting_uploads_of_the_index_collapse_into_the_newest() {
     let mut queue = running();
     queue.push_layer(layer(16));
     let (upload, _) = take(&mut queue);
-    queue.push_metadata(&metadata(16));
-    queue.push_metadata(&metadata(24));
-    queue.push_metadata(&metadata(32));
+    queue.push_metadata(&metadata(16), None);
+    queue.push_metadata(&metadata(24), None);
+    queue.push_metadata(&metadata(32), None);
     assert_eq!(queue.queued_len(), 1);
     queue.complete(upload, None);
     let (id, index) = take_index(&mut queue);
@@ -152,9 +152,9 @@ fn an_index_that_somebody_waits_for_is_not_replaced() {
     let mut queue = running();
     queue.push_layer(layer(16));
     let (upload, _) = take(&mut queue);
-    queue.push_metadata(&metadata(16));
+    queue.push_metadata(&metadata(16), None);
     let mut waiter = queue.push_barrier();
-    queue.push_metadata(&metadata(24));
+    queue.push_metadata(&metadata(24), None);
     queue.complete(upload, None);
     let (id, index) = take_index(&mut queue);
     assert_eq!(queue.complete(id, Some(index)), Some(Lsn(16)));
@@ -169,6 +169,50 @@ fn unlinking_an_unknown_layer_changes_nothing() {
     let mut queue = running();
     assert!(queue.unlink(&[layer(16).name]).is_empty());
     queue.push_index_if_changed();
+    assert!(queue.next_ready().is_none());
+}
+
+#[test]
+fn the_index_has_a_logical_size_only_where_it_is_known() {
+    let mut queue = running();
+    assert_eq!(queue.logical_size_at(Lsn(8)), None);
+    queue.note_logical_size(Lsn(8), 100);
+    assert_eq!(queue.logical_size_at(Lsn(8)), Some(100));
+    assert_eq!(queue.logical_size_at(Lsn(16)), None);
+    // The same place again: what is there has the same size.
+    queue.push_metadata(&metadata(8), None);
+    assert_eq!(queue.dirty.logical_size, Some(100));
+    queue.push_metadata(&metadata(16), None);
+    assert_eq!(queue.dirty.logical_size, None);
+    queue.push_metadata(&metadata(24), Some(200));
+    assert_eq!(queue.logical_size_at(Lsn(24)), Some(200));
+    // Computed for a place that the timeline has left since.
+    queue.note_logical_size(Lsn(16), 150);
+    assert_eq!(queue.dirty.logical_size, Some(200));
+}
+
+#[test]
+fn a_size_that_was_computed_is_uploaded_once() {
+    let mut queue = UploadQueue::Uninitialized;
+    queue.start(IndexPart::empty(metadata(8)), true);
+    let queue = queue.running().unwrap();
+    queue.push_index_if_size_is_new();
+    assert!(queue.next_ready().is_none());
+    queue.note_logical_size(Lsn(8), 100);
+    assert!(queue.next_ready().is_none());
+    queue.push_index_if_size_is_new();
+    let (id, index) = take_index(queue);
+    assert_eq!(index.logical_size, Some(100));
+    queue.complete(id, Some(index));
+    queue.push_index_if_size_is_new();
+    assert!(queue.next_ready().is_none());
+}
+
+#[test]
+fn nothing_is_uploaded_for_the_size_of_a_timeline_that_has_no_index() {
+    let mut queue = running();
+    queue.note_logical_size(Lsn(8), 100);
+    queue.push_index_if_size_is_new();
     assert!(queue.next_ready().is_none());
 }
 
@@ -209,6 +253,6 @@ fn a_queue_that_was_not_started_says_so() {
 #[should_panic(expected = "must not go back")]
 fn the_disk_consistent_lsn_never_goes_back() {
     let mut queue = running();
-    queue.push_metadata(&metadata(32));
-    queue.push_metadata(&metadata(24));
+    queue.push_metadata(&metadata(32), None);
+    queue.push_metadata(&metadata(24), None);
 }

@@ -12,7 +12,6 @@ use utils::{Generation, TenantId, TimelineId};
 
 use super::*;
 use crate::config::AttachMode;
-use crate::keymap::SizeLedger;
 use crate::remote::testing::TestStore;
 use crate::tenant::{
     ACTIVE_TENANT_TIMEOUT, CreateTimelineError, DeleteTimelineError, ReceiverResources,
@@ -115,7 +114,6 @@ async fn start(store: &TestStore, conf: &'static PageServerConf) -> Arc<TenantMa
         background: crate::tasks::BackgroundLimit::new(1),
         background_can_start: CancellationToken::new(),
         io: crate::storage_io::StorageIo::new(10, 100),
-        sizes: Arc::new(SizeLedger::open(conf.sizes_path())),
     };
     let manager = TenantManager::new(conf, resources, store.cancel.child_token());
     manager.start(&StartupProgress::default()).await.unwrap();

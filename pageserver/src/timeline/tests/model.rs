@@ -107,7 +107,8 @@ async fn run(steps: Vec<Step>) {
                 if last.timeline.last_record_lsn().is_valid() && !last.versions.is_empty() {
                     last.timeline.freeze_and_flush().await.unwrap();
                     if last.timeline.disk_consistent_lsn() >= last.timeline.ancestor_lsn() {
-                        last.timeline.schedule_metadata_upload(Lsn(last.lsn)).unwrap();
+                        let (timeline, lsn) = (&last.timeline, Lsn(last.lsn));
+                        timeline.schedule_progress_upload(&timeline.layers_read(), lsn).unwrap();
                         last.timeline.remote_client.wait_completion().await.unwrap();
                         let has_children = Arc::strong_count(&last.timeline) > 1
                             && branches.iter().any(|other| {
