@@ -18,9 +18,11 @@ use nix::time::{ClockId, clock_gettime};
 use pageserver::ingest::WalIngest;
 use pageserver::keymap::store::KeyedValue;
 use pageserver::keymap::{
-    DatadirModification, KeyReadError, KeyReader, KeyStore, KeyWriteError, RelSizeCache,
+    BatchEffects, DatadirModification, KeyReadError, KeyReader, KeyStore, KeyWriteError,
+    RelSizeCache,
 };
 use pageserver::layers::InMemoryLayer;
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::{Key, ShardIdentity, Value};
 use postgres_ffi::xlog::{RawRecord, WalBuilder, WalIdentity};
 use postgres_ffi::{CheckPoint, ForkNumber, PgMajor, RelTag};
@@ -184,6 +186,10 @@ impl KeyReader for Store {
     fn rel_size_cache(&self) -> &RelSizeCache {
         &self.sizes
     }
+
+    fn aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        None
+    }
 }
 
 impl KeyStore for Store {
@@ -191,11 +197,15 @@ impl KeyStore for Store {
         *self.last.lock().expect("no panic under the lock")
     }
 
+    fn wanted_aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        None
+    }
+
     async fn write(
         &self,
         batch: Vec<KeyedValue>,
         finished: &[Lsn],
-        _added_blocks: i64,
+        _effects: BatchEffects,
     ) -> Result<(), KeyWriteError> {
         self.layer.put_batch(&batch).expect("room on the disk");
         let mut images = self.images.lock().expect("no panic under the lock");

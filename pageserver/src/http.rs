@@ -2,6 +2,7 @@
 //! status. Contract: docs/reference.
 
 mod auth;
+mod aux_files;
 mod compact;
 mod debug;
 mod detach_ancestor;

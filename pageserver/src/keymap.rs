@@ -7,6 +7,7 @@
 
 pub mod aux_files;
 pub mod directories;
+pub mod directory_counts;
 mod keyspace;
 pub mod logical_size;
 #[cfg(test)]
@@ -17,10 +18,11 @@ pub mod rel_size_cache;
 pub mod store;
 mod timestamp;
 
+pub use directory_counts::{DirectoryCounts, DirectoryKind};
 pub use keyspace::PartitionedKeys;
 pub use logical_size::LogicalSize;
 pub use modification::{DatadirModification, ModificationError};
 pub use read::{Keymap, KeymapError};
 pub use rel_size_cache::RelSizeCache;
-pub use store::{KeyReadError, KeyReader, KeyStore, KeyWriteError};
+pub use store::{BatchEffects, KeyReadError, KeyReader, KeyStore, KeyWriteError};
 pub use timestamp::{LsnForTimestamp, LsnForTimestampKind};

@@ -19,6 +19,7 @@ mod housekeeping;
 mod key_store;
 mod last_record;
 mod layer_manager;
+mod layer_stacks;
 mod load;
 mod metadata;
 mod new_layer;
@@ -43,7 +44,7 @@ use utils::lsn::AtomicLsn;
 use utils::{Generation, Lsn, TimelineId};
 
 use crate::config::{PageServerConf, TenantConfHandle};
-use crate::keymap::{LogicalSize, RelSizeCache};
+use crate::keymap::{DirectoryCounts, LogicalSize, RelSizeCache};
 use crate::layers::layer::LayerCounters;
 use crate::layers::{Layer, LayerOwner};
 use crate::redo::RedoManager;
@@ -60,6 +61,7 @@ pub use error::{
 pub use eviction::EvictionStats;
 pub use key_store::TimelineKeys;
 pub use last_record::RecordLsn;
+pub use layer_stacks::LayerStack;
 pub use read::MAX_GET_VECTORED_KEYS;
 pub use shutdown::ShutdownMode;
 pub use state::TimelineState;
@@ -109,6 +111,7 @@ pub struct Timeline {
     flush: FlushControl,
     rel_size_cache: RelSizeCache,
     logical_size: LogicalSize,
+    directory_counts: DirectoryCounts,
     compaction: tokio::sync::Mutex<CompactionState>,
     download_all: DownloadAllLayers,
 }
@@ -177,6 +180,11 @@ impl Timeline {
     /// The sum of all relation sizes, kept up to date by ingest.
     pub fn logical_size(&self) -> &LogicalSize {
         &self.logical_size
+    }
+
+    /// How many entries its directories have.
+    pub fn directory_counts(&self) -> &DirectoryCounts {
+        &self.directory_counts
     }
 
     /// Refuses LSNs whose data may have been garbage-collected.

@@ -20,7 +20,7 @@ use postgres_client::ClientTls;
 
 pub use connection::ConnectionError;
 pub use manager::WalReceiver;
-pub use status::WalReceiverStatus;
+pub use status::{ReceivedWal, WalReceiverStatus};
 pub use timeline::{PersistedPositions, ReceiverTimeline};
 
 /// Settings of one timeline's receiver.

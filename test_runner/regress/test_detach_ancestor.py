@@ -58,18 +58,6 @@ def ancestors(env: NeonEnv) -> dict[str, str | None]:
     return {t["timeline_id"]: t.get("ancestor_timeline_id") for t in timelines}
 
 
-def delete_timeline(env: NeonEnv, timeline: str) -> None:
-    http = env.pageserver.http()
-    http.timeline_delete(env.initial_tenant, timeline)
-
-    def gone() -> None:
-        with pytest.raises(ApiException) as missing:
-            http.timeline_detail(env.initial_tenant, timeline)
-        assert missing.value.status_code == 404
-
-    wait_until(gone)
-
-
 def test_a_branch_outlives_its_ancestor(neon_env_builder: NeonEnvBuilder, store: Store) -> None:
     neon_env_builder.store = store
     neon_env_builder.tenant_config = dict(TENANT_CONF)
@@ -125,8 +113,9 @@ def test_a_branch_outlives_its_ancestor(neon_env_builder: NeonEnvBuilder, store:
     # The old root can go once nobody needs it.
     with pytest.raises(ApiException, match="child timelines"):
         http.timeline_delete(tenant, root)
-    delete_timeline(env, ids["newer"])
-    delete_timeline(env, root)
+    for timeline in (ids["newer"], root):
+        http.timeline_delete(tenant, timeline)
+        http.wait_for_timeline_to_be_gone(tenant, timeline)
     http.deletion_queue_flush(execute=True)
     ledger.stop()
     lsn = kept.flush_lsn()

@@ -162,13 +162,7 @@ def test_timeline_delete_leaves_nothing(neon_env: NeonEnv) -> None:
         http.timeline_delete(env.initial_tenant, env.initial_timeline)
     assert refused.value.status_code == 412
     http.timeline_delete(env.initial_tenant, timeline)
-
-    def gone() -> None:
-        with pytest.raises(ApiException) as missing:
-            http.timeline_detail(env.initial_tenant, timeline)
-        assert missing.value.status_code == 404
-
-    wait_until(gone)
+    http.wait_for_timeline_to_be_gone(env.initial_tenant, timeline)
     left = [path for path in remote_timeline(env, timeline).glob("*")]
     assert left == []
     assert not env.pageserver.timeline_dir(env.initial_tenant, timeline).exists()

@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use utils::{Lsn, TenantId};
 
 use crate::context::{DownloadBehavior, RequestContext};
-use crate::keymap::Keymap;
+use crate::keymap::{Keymap, PartitionedKeys};
 use crate::tasks::TaskKind;
 use crate::tenant::Tenant;
+use crate::timeline::Timeline;
 
 use super::timeline_ops::active_timeline;
 use super::{State, require_testing};
@@ -212,14 +213,54 @@ pub async fn keyspace(
     let at_lsn = query.parse::<Lsn>("at_lsn")?;
     let timeline = active_timeline(&state, &path, &claims).await?;
     let at_lsn = at_lsn.unwrap_or_else(|| timeline.last_record_lsn());
-    let keys = timeline.keys(CTX);
-    let found = Keymap::at(&keys, at_lsn).collect_keyspace(timeline.pg_major).await;
-    let found = found.map_err(|failure| match failure.is_cancel() {
-        true => ApiError::ShuttingDown,
-        false => ApiError::internal(failure),
-    })?;
+    let found = collect_keyspace(&timeline, at_lsn).await?;
     let (keys, sparse_keys) = (ranges(&found.dense), ranges(&found.sparse));
     Ok(Json(KeyspaceAnswer { keys, sparse_keys, at_lsn }))
+}
+
+/// How layers are stacked over some keys.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct KeyRangeStack {
+    /// First key, in hexadecimal.
+    start: String,
+    /// The key after the last one.
+    end: String,
+    /// Whether there is an image of them.
+    has_image: bool,
+    /// Deltas that a read of the newest version may have to visit.
+    num_of_deltas_above_image: usize,
+    /// Deltas of the whole history.
+    total_num_of_deltas: usize,
+}
+
+/// How layers are stacked over the keys that have values.
+pub async fn perf_info(
+    extract::State(state): extract::State<Arc<State>>,
+    path: PathParams,
+    claims: RequestClaims,
+) -> Result<Json<Vec<KeyRangeStack>>, ApiError> {
+    require_testing("get perf info")?;
+    let timeline = active_timeline(&state, &path, &claims).await?;
+    let lsn = timeline.last_record_lsn();
+    let found = collect_keyspace(&timeline, lsn).await?;
+    let stacks = timeline.layer_stacks(&found.dense, lsn).into_iter();
+    let shown = stacks.map(|stack| KeyRangeStack {
+        start: stack.keys.start.to_string(),
+        end: stack.keys.end.to_string(),
+        has_image: stack.has_image,
+        num_of_deltas_above_image: stack.deltas_above_image,
+        total_num_of_deltas: stack.deltas,
+    });
+    Ok(Json(shown.collect()))
+}
+
+async fn collect_keyspace(timeline: &Arc<Timeline>, lsn: Lsn) -> Result<PartitionedKeys, ApiError> {
+    let keys = timeline.keys(CTX);
+    let found = Keymap::at(&keys, lsn).collect_keyspace(timeline.pg_major).await;
+    found.map_err(|failure| match failure.is_cancel() {
+        true => ApiError::ShuttingDown,
+        false => ApiError::internal(failure),
+    })
 }
 
 /// A value as it is.

@@ -1,6 +1,7 @@
 //! Builds the description of a timeline.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http_server::ApiError;
 use http_server::extract::QueryParams;
@@ -44,6 +45,7 @@ pub async fn timeline_info(
         true => Some(compute_logical_size(timeline, record.last).await?),
         false => None,
     };
+    let received = tenant.last_received_wal(timeline.timeline_id);
     Ok(TimelineInfo {
         tenant_id: timeline.tenant_shard_id,
         timeline_id: timeline.timeline_id,
@@ -59,19 +61,27 @@ pub async fn timeline_info(
         current_logical_size: size.bytes(),
         current_logical_size_is_accurate: matches!(size, CurrentLogicalSize::Exact(_)),
         current_logical_size_non_incremental: non_incremental,
-        directory_entries_counts: vec![0; 7],
+        directory_entries_counts: timeline.directory_counts().all(),
         current_physical_size: Some(timeline.current_physical_size()),
         pitr_history_size: 0,
         within_ancestor_pitr: false,
         timeline_dir_layer_file_size_sum: None,
-        wal_source_connstr: None,
-        last_received_msg_lsn: None,
-        last_received_msg_ts: None,
+        wal_source_connstr: received.as_ref().map(|wal| wal.source.to_string()),
+        last_received_msg_lsn: received.as_ref().map(|wal| wal.end_lsn),
+        last_received_msg_ts: received.and_then(|wal| unix_micros(wal.at)),
         pg_version: timeline.pg_major.number(),
         state: state(timeline.current_state()),
         walreceiver_status: tenant.receiver_status(timeline.timeline_id),
-        last_aux_file_policy: None,
+        last_aux_file_policy: timeline
+            .remote_client
+            .aux_file_policy()
+            .map(|policy| policy.name().to_owned()),
     })
+}
+
+fn unix_micros(at: SystemTime) -> Option<u64> {
+    let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since_epoch.as_micros()).ok()
 }
 
 async fn compute_logical_size(timeline: &Arc<Timeline>, lsn: Lsn) -> Result<u64, ApiError> {

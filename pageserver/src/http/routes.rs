@@ -20,8 +20,8 @@ use serde_json::{Map, Value};
 use utils::auth::Claims;
 
 use super::{
-    State, auth, compact, debug, detach_ancestor, disk_eviction, initdb, layer, location, node,
-    secondary, tenant, time_travel, timeline, timeline_ops,
+    State, auth, aux_files, compact, debug, detach_ancestor, disk_eviction, initdb, layer,
+    location, node, secondary, tenant, time_travel, timeline, timeline_ops,
 };
 
 /// Who may use a route.
@@ -319,8 +319,6 @@ impl Routes {
                 "Keeps a position readable for a while",
                 timeline_ops::lsn_lease,
             )
-            .get("/keyspace", Access::Tenant, "The keys that have values", debug::keyspace)
-            .get("/getpage", Access::Tenant, "One value (test builds)", debug::get_page)
             .get(
                 "/download_remote_layers",
                 Access::Tenant,
@@ -343,12 +341,43 @@ impl Routes {
             )
             .below("")
     }
+
+    fn timeline_insides(self) -> Self {
+        self.below(TIMELINE)
+            .put(
+                "/force_aux_policy_switch",
+                Access::Node,
+                "Writes down how auxiliary files are stored",
+                aux_files::force_policy,
+            )
+            .post(
+                "/ingest_aux_files",
+                Access::Tenant,
+                "Writes auxiliary files (test builds)",
+                aux_files::ingest,
+            )
+            .post(
+                "/list_aux_files",
+                Access::Tenant,
+                "The auxiliary files at a position (test builds)",
+                aux_files::list,
+            )
+            .post(
+                "/perf_info",
+                Access::Tenant,
+                "How layers are stacked over the keys (test builds)",
+                debug::perf_info,
+            )
+            .get("/keyspace", Access::Tenant, "The keys that have values", debug::keyspace)
+            .get("/getpage", Access::Tenant, "One value (test builds)", debug::get_page)
+            .below("")
+    }
 }
 
 /// Every route of the management API, and its description.
 pub fn all() -> Api {
     let Routes { router, documented, mut schemas, .. } =
-        Routes::new().node().tenants().secondaries().timelines();
+        Routes::new().node().tenants().secondaries().timelines().timeline_insides();
     Api { router, documented, schemas: schemas.take_definitions(true) }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::{Key, Value, WalRecord};
 use postgres_ffi::{BLCKSZ, PgMajor};
 use utils::Lsn;
 
 use super::rel_size_cache::RelSizeCache;
-use super::store::{KeyReadError, KeyReader, KeyStore, KeyWriteError, KeyedValue};
+use super::store::{BatchEffects, KeyReadError, KeyReader, KeyStore, KeyWriteError, KeyedValue};
 use crate::redo;
 
 /// The newest image, if no later record initialises the page, and every record after it.
@@ -26,6 +27,9 @@ pub struct MemoryStore {
     visible: Mutex<(Lsn, Lsn)>,
     sizes: RelSizeCache,
     logical_blocks: AtomicI64,
+    aux_file_policy: Mutex<Option<AuxFilePolicy>>,
+    /// What the tenant wants of auxiliary files.
+    pub wanted_aux_file_policy: Mutex<Option<AuxFilePolicy>>,
 }
 
 impl MemoryStore {
@@ -36,6 +40,8 @@ impl MemoryStore {
             visible: Mutex::default(),
             sizes: RelSizeCache::new(Lsn::INVALID),
             logical_blocks: AtomicI64::new(0),
+            aux_file_policy: Mutex::default(),
+            wanted_aux_file_policy: Mutex::default(),
         }
     }
 
@@ -106,6 +112,10 @@ impl KeyReader for MemoryStore {
     fn rel_size_cache(&self) -> &RelSizeCache {
         &self.sizes
     }
+
+    fn aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        *self.aux_file_policy.lock().unwrap()
+    }
 }
 
 impl KeyStore for MemoryStore {
@@ -113,11 +123,15 @@ impl KeyStore for MemoryStore {
         self.visible.lock().unwrap().0
     }
 
+    fn wanted_aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        *self.wanted_aux_file_policy.lock().unwrap()
+    }
+
     async fn write(
         &self,
         batch: Vec<KeyedValue>,
         finished: &[Lsn],
-        added_blocks: i64,
+        effects: BatchEffects,
     ) -> Result<(), KeyWriteError> {
         assert!(batch.is_sorted_by_key(|(_, lsn, _)| *lsn), "a batch ascends in LSN");
         let mut values = self.values.lock().unwrap();
@@ -134,7 +148,10 @@ impl KeyStore for MemoryStore {
                 *visible = (*lsn, visible.0);
             }
         }
-        self.logical_blocks.fetch_add(added_blocks, Ordering::SeqCst);
+        self.logical_blocks.fetch_add(effects.added_blocks, Ordering::SeqCst);
+        if effects.aux_file_policy.is_some() {
+            *self.aux_file_policy.lock().unwrap() = effects.aux_file_policy;
+        }
         Ok(())
     }
 }

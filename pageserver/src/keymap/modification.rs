@@ -16,13 +16,15 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use foldhash::{HashMap, HashMapExt};
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::{Key, Value, WalRecord};
 use postgres_ffi::{PgMajor, RelTag, SlruKind};
 use utils::Lsn;
 
+use super::directory_counts::DirectoryKind;
 use super::read::{Keymap, KeymapError};
 use super::rel_size_cache::RelSizeCache;
-use super::store::{KeyReadError, KeyReader, KeyStore, KeyWriteError, KeyedValue};
+use super::store::{BatchEffects, KeyReadError, KeyReader, KeyStore, KeyWriteError, KeyedValue};
 
 /// Blocks of pending growth beyond which an import writes data blocks out early.
 const FLUSH_THRESHOLD_BLOCKS: i64 = 10_000;
@@ -81,8 +83,8 @@ pub struct DatadirModification<'a, S> {
     batch: Vec<KeyedValue>,
     /// Index in `batch` of each key's last value.
     latest: HashMap<Key, usize>,
-    /// Net growth of relations in blocks.
-    block_delta: i64,
+    /// What else changes.
+    effects: BatchEffects,
     /// Ranges whose contents became unreachable. Nothing is stored for them: what exists is
     /// decided by directories and sizes.
     ranges_dropped: usize,
@@ -99,7 +101,7 @@ impl<'a, S: KeyStore> DatadirModification<'a, S> {
             passed: Vec::new(),
             batch: Vec::new(),
             latest: HashMap::new(),
-            block_delta: 0,
+            effects: BatchEffects::default(),
             ranges_dropped: 0,
         }
     }
@@ -144,14 +146,14 @@ impl<'a, S: KeyStore> DatadirModification<'a, S> {
         self.ranges_dropped = 0;
         self.passed.push(self.lsn);
         let finished = std::mem::take(&mut self.passed);
-        let added_blocks = std::mem::take(&mut self.block_delta);
-        Ok(self.store.write(batch, &finished, added_blocks).await?)
+        let effects = std::mem::take(&mut self.effects);
+        Ok(self.store.write(batch, &finished, effects).await?)
     }
 
     /// For imports: writes data blocks out if there are many, and keeps everything else
     /// pending. Nothing becomes visible.
     pub async fn flush_data_blocks(&mut self) -> Result<(), ModificationError> {
-        if self.block_delta < FLUSH_THRESHOLD_BLOCKS {
+        if self.effects.added_blocks < FLUSH_THRESHOLD_BLOCKS {
             return Ok(());
         }
         let is_data = |value: &KeyedValue| value.0.is_rel_block() || value.0.is_slru_block();
@@ -159,8 +161,9 @@ impl<'a, S: KeyStore> DatadirModification<'a, S> {
             std::mem::take(&mut self.batch).into_iter().partition(is_data);
         self.latest = kept.iter().enumerate().map(|(at, value)| (value.0, at)).collect();
         self.batch = kept;
-        let added_blocks = std::mem::take(&mut self.block_delta);
-        Ok(self.store.write(data, &[], added_blocks).await?)
+        let added_blocks = std::mem::take(&mut self.effects.added_blocks);
+        let effects = BatchEffects { added_blocks, ..BatchEffects::default() };
+        Ok(self.store.write(data, &[], effects).await?)
     }
 
     /// Sets a key's value at the current LSN, replacing one of the same LSN.
@@ -178,6 +181,18 @@ impl<'a, S: KeyStore> DatadirModification<'a, S> {
 
     fn put_image(&mut self, key: Key, image: Bytes) {
         self.put(key, Value::Image(image));
+    }
+
+    fn put_directory(
+        &mut self,
+        key: Key,
+        kind: Option<DirectoryKind>,
+        (image, entries): (Bytes, usize),
+    ) {
+        if let Some(kind) = kind {
+            self.effects.directory_entries.insert(kind, entries as u64);
+        }
+        self.put_image(key, image);
     }
 
     fn put_size(&mut self, key: Key, blocks: u32) {
@@ -225,6 +240,10 @@ impl<S: KeyStore> KeyReader for DatadirModification<'_, S> {
 
     fn rel_size_cache(&self) -> &RelSizeCache {
         self.store.rel_size_cache()
+    }
+
+    fn aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        self.effects.aux_file_policy.or_else(|| self.store.aux_file_policy())
     }
 }
 

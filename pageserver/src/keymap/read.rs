@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use pageserver_api::Key;
+use pageserver_api::models::AuxFilePolicy;
 use postgres_ffi::control_file::ControlFileError;
 use postgres_ffi::{
     BlockNumber, CheckPoint, ControlFile, ForkNumber, Oid, PgMajor, RelTag, SlruKind, TooShort,
@@ -48,6 +49,9 @@ pub enum KeymapError {
         /// Its length.
         length: usize,
     },
+    /// What is stored of auxiliary files in one value and one by one differs.
+    #[error("unmatched aux file v1 v2 result")]
+    UnmatchedAuxFiles,
     /// Stored auxiliary files are damaged.
     #[error("the aux files stored under key {key} are damaged")]
     AuxFiles {
@@ -328,9 +332,29 @@ impl<'a, R: KeyReader> Keymap<'a, R> {
             .map_err(|source| KeymapError::CheckPoint { lsn: self.lsn, source })
     }
 
-    /// Auxiliary files, of both encodings.
+    /// Auxiliary files, however they are stored.
     pub async fn aux_files(&self) -> Result<BTreeMap<String, Bytes>, KeymapError> {
-        let mut files = self.aux_files_v1().await?;
+        match self.reader.aux_file_policy() {
+            Some(AuxFilePolicy::V1) => self.aux_files_v1().await,
+            Some(AuxFilePolicy::V2) => self.aux_files_v2().await,
+            Some(AuxFilePolicy::CrossValidation) => {
+                let files = self.aux_files_v1().await?;
+                if files != self.aux_files_v2().await? {
+                    tracing::error!("unmatched aux file v1 v2 result");
+                    return Err(KeymapError::UnmatchedAuxFiles);
+                }
+                Ok(files)
+            }
+            None => {
+                let mut files = self.aux_files_v1().await?;
+                files.extend(self.aux_files_v2().await?);
+                Ok(files)
+            }
+        }
+    }
+
+    async fn aux_files_v2(&self) -> Result<BTreeMap<String, Bytes>, KeymapError> {
+        let mut files = BTreeMap::new();
         for (key, value) in self.reader.scan(Key::AUX_FILES_V2_RANGE, self.lsn).await? {
             let decoded =
                 decode_aux_files(&value).map_err(|source| KeymapError::AuxFiles { key, source })?;

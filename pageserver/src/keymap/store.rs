@@ -7,9 +7,11 @@ use std::future::Future;
 use std::ops::Range;
 
 use bytes::Bytes;
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::{Key, Value};
 use utils::Lsn;
 
+use super::directory_counts::DirectoryKind;
 use super::rel_size_cache::RelSizeCache;
 
 /// Why a key could not be read.
@@ -62,6 +64,17 @@ pub enum KeyWriteError {
 /// One value to be written.
 pub type KeyedValue = (Key, Lsn, Value);
 
+/// What a batch changes beside its values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchEffects {
+    /// Change of the sum of relation sizes, in blocks.
+    pub added_blocks: i64,
+    /// Entries of the directories that were written.
+    pub directory_entries: BTreeMap<DirectoryKind, u64>,
+    /// How auxiliary files were stored, if any was written.
+    pub aux_file_policy: Option<AuxFilePolicy>,
+}
+
 /// Reads keys as of an LSN.
 pub trait KeyReader: Sync {
     /// The value of a key, reconstructed if need be.
@@ -92,6 +105,9 @@ pub trait KeyReader: Sync {
 
     /// Relation sizes known without reading.
     fn rel_size_cache(&self) -> &RelSizeCache;
+
+    /// How auxiliary files are stored; `None` if nobody has written that down.
+    fn aux_file_policy(&self) -> Option<AuxFilePolicy>;
 }
 
 /// A timeline that can be written to. There is one writer at a time.
@@ -99,13 +115,16 @@ pub trait KeyStore: KeyReader {
     /// The end of the last record whose effects are visible.
     fn last_record_lsn(&self) -> Lsn;
 
+    /// How auxiliary files are to be stored from now on, if that was asked for.
+    fn wanted_aux_file_policy(&self) -> Option<AuxFilePolicy>;
+
     /// Stores the values, which ascend in LSN, then makes every LSN of `finished` visible in
-    /// turn. LSNs that are not beyond the last visible one are without effect. The sum of relation
-    /// sizes changes by `added_blocks` with it.
+    /// turn. LSNs that are not beyond the last visible one are without effect. `effects` go with
+    /// it.
     fn write(
         &self,
         batch: Vec<KeyedValue>,
         finished: &[Lsn],
-        added_blocks: i64,
+        effects: BatchEffects,
     ) -> impl Future<Output = Result<(), KeyWriteError>> + Send;
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::{Key, ShardIdentity};
 use postgres_backend::AuthType;
 use postgres_client::{Client, ConnectOptions};
@@ -71,6 +72,10 @@ impl KeyReader for TestTimeline {
 
     fn rel_size_cache(&self) -> &RelSizeCache {
         self.store.rel_size_cache()
+    }
+
+    fn aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        self.store.aux_file_policy()
     }
 }
 

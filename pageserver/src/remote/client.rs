@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use layer_format::{IndexPart, LayerFileMetadata, LayerName, TimelineMetadata};
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::shard::TenantShardId;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -179,15 +180,32 @@ impl RemoteTimelineClient {
         self.inner.schedule(Running::push_index_if_changed)
     }
 
-    /// Records how auxiliary files are stored and schedules an upload of the index.
-    pub fn schedule_index_upload_for_aux_file_policy(
-        &self,
-        policy: Option<String>,
-    ) -> Result<(), QueueError> {
+    /// Records how auxiliary files are stored, and schedules an upload of the index if that is new.
+    pub fn record_aux_file_policy(&self, policy: AuxFilePolicy) -> Result<(), QueueError> {
         self.inner.schedule(|queue| {
-            queue.dirty.last_aux_file_policy = policy;
-            queue.push_index();
+            let name = Some(policy.name().to_owned());
+            if queue.dirty.last_aux_file_policy != name {
+                queue.dirty.last_aux_file_policy = name;
+                queue.push_index();
+            }
         })
+    }
+
+    /// Lets the next index say what that of the ancestor says of auxiliary files.
+    pub fn inherit_aux_file_policy(&self, ancestor: &RemoteTimelineClient) {
+        let inherited = ancestor.aux_file_policy().map(|policy| policy.name().to_owned());
+        if let UploadQueue::Running(running) = &mut *self.inner.lock() {
+            running.dirty.last_aux_file_policy = inherited;
+        }
+    }
+
+    /// How auxiliary files are stored, if the index says so.
+    pub fn aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        let name = match &*self.inner.lock() {
+            UploadQueue::Running(running) => running.dirty.last_aux_file_policy.clone(),
+            UploadQueue::Uninitialized | UploadQueue::Stopped(_) => None,
+        };
+        name?.parse().ok()
     }
 
     /// Removes layers from the index without deleting them: readers may still use them. They are

@@ -188,6 +188,7 @@ impl Tenant {
             let start = check_branch_point(&ancestor, start)?;
             let metadata = ancestor.branch_metadata(start);
             client.init_for_new_timeline(&metadata);
+            client.inherit_aux_file_policy(&ancestor.remote_client);
             let parent = Some(Arc::clone(&ancestor));
             let params = self.timeline_params(id, metadata.clone(), parent, client.clone());
             let timeline = Timeline::new_empty(params).await?;

@@ -20,7 +20,8 @@ use crate::keymap::logical_size::CurrentLogicalSize;
 use crate::tasks::{ExitOnError, TaskKind};
 use crate::timeline::{Timeline, TimelineKeys};
 use crate::walreceiver::{
-    PersistedPositions, ReceiverTimeline, WalReceiver, WalReceiverConfig, WalReceiverStatus,
+    PersistedPositions, ReceivedWal, ReceiverTimeline, WalReceiver, WalReceiverConfig,
+    WalReceiverStatus,
 };
 
 use super::Tenant;
@@ -113,6 +114,12 @@ impl Tenant {
         let timelines = self.timelines();
         let status = timelines.receivers.get(&timeline).map(|receiver| receiver.status.text());
         status.unwrap_or_else(|| "stopping or stopped".to_owned())
+    }
+
+    /// The WAL that the receiver of a timeline got last.
+    pub fn last_received_wal(&self, timeline: TimelineId) -> Option<ReceivedWal> {
+        let timelines = self.timelines();
+        timelines.receivers.get(&timeline).and_then(|receiver| receiver.status.last_wal())
     }
 
     fn receiver_config(&self) -> WalReceiverConfig {

@@ -20,7 +20,7 @@ use super::layer_manager::LayerManager;
 use super::write::WriteState;
 use super::{CreateTimelineError, Timeline, TimelineState};
 use crate::config::{PageServerConf, TenantConfHandle};
-use crate::keymap::{LogicalSize, RelSizeCache};
+use crate::keymap::{DirectoryCounts, LogicalSize, RelSizeCache};
 use crate::layers::{Layer, LayerOwner};
 use crate::redo::RedoManager;
 use crate::remote::RemoteTimelineClient;
@@ -131,6 +131,11 @@ impl Timeline {
             compaction: tokio::sync::Mutex::default(),
             download_all: DownloadAllLayers::default(),
             rel_size_cache: RelSizeCache::new(disk_consistent_lsn),
+            directory_counts: DirectoryCounts::new([
+                tenant_shard_id.tenant_id.to_string(),
+                tenant_shard_id.shard_slug(),
+                timeline_id.to_string(),
+            ]),
             logical_size: match disk_consistent_lsn.is_valid() {
                 true => LogicalSize::unknown(),
                 false => LogicalSize::empty(),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::{Key, KeySpace};
 use utils::Lsn;
 
@@ -13,7 +14,7 @@ use super::read::Values;
 use super::{GetVectoredError, PageReconstructError, Timeline, WriteError};
 use crate::context::RequestContext;
 use crate::keymap::store::KeyedValue;
-use crate::keymap::{KeyReadError, KeyReader, KeyStore, KeyWriteError, RelSizeCache};
+use crate::keymap::{BatchEffects, KeyReadError, KeyReader, KeyStore, KeyWriteError, RelSizeCache};
 
 /// A timeline together with who works on it.
 #[derive(Clone, Debug)]
@@ -90,6 +91,10 @@ impl KeyReader for TimelineKeys {
     fn rel_size_cache(&self) -> &RelSizeCache {
         self.timeline.rel_size_cache()
     }
+
+    fn aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        self.timeline.remote_client.aux_file_policy()
+    }
 }
 
 impl KeyStore for TimelineKeys {
@@ -97,11 +102,15 @@ impl KeyStore for TimelineKeys {
         self.timeline.last_record_lsn()
     }
 
+    fn wanted_aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        self.timeline.tenant_conf.load().overrides.switch_aux_file_policy
+    }
+
     async fn write(
         &self,
         batch: Vec<KeyedValue>,
         finished: &[Lsn],
-        added_blocks: i64,
+        effects: BatchEffects,
     ) -> Result<(), KeyWriteError> {
         let values = batch.len();
         let lsn = batch.last().map_or(Lsn::INVALID, |(_, lsn, _)| *lsn);
@@ -117,7 +126,13 @@ impl KeyStore for TimelineKeys {
             writer.finish_write(*lsn);
         }
         // Still as the writer: a freeze takes the size of exactly what was written before it.
-        self.timeline.logical_size().add_blocks(added_blocks);
+        self.timeline.logical_size().add_blocks(effects.added_blocks);
+        self.timeline.directory_counts().update(&effects.directory_entries);
+        if let Some(policy) = effects.aux_file_policy {
+            // A queue that takes nothing any more is that of a timeline that ends: the next one
+            // ingests the file again.
+            let _ = self.timeline.remote_client.record_aux_file_policy(policy);
+        }
         Ok(())
     }
 }

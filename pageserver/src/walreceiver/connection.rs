@@ -3,6 +3,9 @@
 //! Ends with the stream, with an error, or when told to; the manager decides what comes next.
 //! There is one at a time per timeline, which makes it the timeline's only writer.
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use bytes::BytesMut;
 use postgres_client::{ConnectOptions, CopyBoth, CopySender};
 use postgres_ffi::WAL_SEGMENT_SIZE;
@@ -19,6 +22,7 @@ use super::WalReceiverConfig;
 use super::candidates::ConnectionProgress;
 use super::feedback::current_feedback;
 use super::metrics::STARTED_CONNECTIONS;
+use super::status::{ReceivedWal, WalReceiverStatus};
 use super::timeline::ReceiverTimeline;
 use crate::ingest::{IngestError, WAL_INGEST, WalIngest};
 use crate::keymap::{DatadirModification, KeymapError, ModificationError};
@@ -104,12 +108,22 @@ fn is_stream_end(error: &postgres_client::Error) -> bool {
     })
 }
 
+/// Where a connection tells how far it is.
+pub(super) struct Reports {
+    /// For the manager, who chooses between safekeepers.
+    pub progress: watch::Sender<ConnectionProgress>,
+    /// For people.
+    pub status: WalReceiverStatus,
+    /// The safekeeper, for people.
+    pub source: Arc<str>,
+}
+
 /// Receives from one safekeeper until the stream ends or `cancel` asks to stop.
 pub(super) async fn run<T: ReceiverTimeline>(
     timeline: T,
     config: WalReceiverConfig,
     address: ConnectOptions,
-    progress: watch::Sender<ConnectionProgress>,
+    reports: Reports,
     cancel: CancellationToken,
 ) -> Result<(), ConnectionError> {
     STARTED_CONNECTIONS.inc();
@@ -121,7 +135,8 @@ pub(super) async fn run<T: ReceiverTimeline>(
     };
     info!("connected to safekeeper, streaming from {start}, its WAL ends at {end_of_wal}");
     let (mut receiver, sender) = stream.split();
-    let mut session = Session::new(&timeline, &config, start, end_of_wal, sender, progress).await?;
+    let mut session =
+        Session::new(&timeline, &config, (start, end_of_wal), sender, reports).await?;
     session.report_connected();
     loop {
         let payload = tokio::select! {
@@ -191,17 +206,16 @@ struct Session<'a, T: ReceiverTimeline> {
     ingest: WalIngest,
     modification: DatadirModification<'a, T>,
     sender: CopySender,
-    progress: watch::Sender<ConnectionProgress>,
+    reports: Reports,
 }
 
 impl<'a, T: ReceiverTimeline> Session<'a, T> {
     async fn new(
         timeline: &'a T,
         config: &WalReceiverConfig,
-        start: Lsn,
-        end_of_wal: Lsn,
+        (start, end_of_wal): (Lsn, Lsn),
         sender: CopySender,
-        progress: watch::Sender<ConnectionProgress>,
+        reports: Reports,
     ) -> Result<Self, ConnectionError> {
         let major = timeline.pg_major();
         let last = timeline.last_record_lsn();
@@ -214,12 +228,12 @@ impl<'a, T: ReceiverTimeline> Session<'a, T> {
             ingest: WalIngest::new(timeline, timeline.shard_identity(), major, last).await?,
             modification: DatadirModification::begin(timeline, major, last),
             sender,
-            progress,
+            reports,
         })
     }
 
     fn report_connected(&self) {
-        self.progress.send_modify(|progress| {
+        self.reports.progress.send_modify(|progress| {
             progress.is_connected = true;
             progress.latest_message = Instant::now();
         });
@@ -234,7 +248,7 @@ impl<'a, T: ReceiverTimeline> Session<'a, T> {
 
     async fn process_wal(&mut self, message: XLogData) -> Result<(), ConnectionError> {
         let (end, now) = (message.end_lsn(), Instant::now());
-        self.progress.send_modify(|progress| {
+        self.reports.progress.send_modify(|progress| {
             progress.latest_message = now;
             progress.latest_wal = now;
             progress.commit_lsn = Some(message.wal_end);
@@ -246,10 +260,12 @@ impl<'a, T: ReceiverTimeline> Session<'a, T> {
         WAL_INGEST.bytes_received.inc_by(message.data.len() as u64);
         self.decoder.feed_bytes(&message.data);
         self.ingest_complete_records().await?;
-        self.progress.send_modify(|progress| {
+        self.reports.progress.send_modify(|progress| {
             progress.has_processed_wal = true;
             progress.streaming_lsn = Some(end);
         });
+        let (source, at) = (Arc::clone(&self.reports.source), SystemTime::now());
+        self.reports.status.set_last_wal(ReceivedWal { source, end_lsn: end, at });
         if !self.caught_up && end >= self.end_of_wal {
             info!("caught up at LSN {end}");
             self.caught_up = true;
@@ -283,7 +299,7 @@ impl<'a, T: ReceiverTimeline> Session<'a, T> {
         &mut self,
         keepalive: PrimaryKeepalive,
     ) -> Result<(), ConnectionError> {
-        self.progress.send_modify(|progress| {
+        self.reports.progress.send_modify(|progress| {
             progress.latest_message = Instant::now();
             progress.commit_lsn = Some(keepalive.wal_end);
         });

@@ -22,7 +22,7 @@ use super::WalReceiverConfig;
 use super::candidates::{
     Candidates, Choice, ConnectionProgress, CurrentConnection, SafekeeperInfo,
 };
-use super::connection::{self, ConnectionError};
+use super::connection::{self, ConnectionError, Reports};
 use super::metrics::{ACTIVE_MANAGERS, BROKER_UPDATES, CANDIDATE_EVENTS, SWITCHES};
 use super::silence::BrokerSilence;
 use super::status::WalReceiverStatus;
@@ -281,12 +281,17 @@ impl<T: ReceiverTimeline> WalReceiver<T> {
             Instant::now(),
         );
         let (sender, progress) = watch::channel(state.progress);
+        let reports = Reports {
+            progress: sender,
+            status: self.status.clone(),
+            source: format!("host={} port={}", choice.address.host, choice.address.port).into(),
+        };
         let cancel = CancellationToken::new();
         let task = connection::run(
             self.timeline.clone(),
             self.config.clone(),
             choice.address,
-            sender,
+            reports,
             cancel.clone(),
         );
         let task = task.instrument(info_span!("connection", node_id = %choice.node));

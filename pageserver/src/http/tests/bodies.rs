@@ -37,6 +37,9 @@ impl Schemas {
             return values[pick % values.len()].clone();
         }
         match schema["type"].as_str() {
+            Some("object") if schema["additionalProperties"].is_object() => {
+                json!({ "any name": self.example(&schema["additionalProperties"], pick) })
+            }
             Some("object") => {
                 let properties = schema["properties"].as_object().unwrap().iter();
                 let examples =
@@ -123,7 +126,11 @@ impl Schemas {
             match properties.and_then(|properties| properties.get(name)) {
                 Some(schema) => self.check(schema, member).map_err(|e| format!("{name}: {e}"))?,
                 None if properties.is_some() => return Err(format!("{name} is not documented")),
-                None => {}
+                None => {
+                    if let Some(values @ Value::Object(_)) = schema.get("additionalProperties") {
+                        self.check(values, member)?;
+                    }
+                }
             }
         }
         for element in value.as_array().into_iter().flatten() {

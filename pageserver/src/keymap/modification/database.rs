@@ -1,24 +1,37 @@
 //! Changes to the set of databases and tablespaces, and a timeline's first contents.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 use pageserver_api::Key;
 use postgres_ffi::{Oid, SlruKind};
 
 use super::{DatadirModification, ModificationError};
-use crate::keymap::directories::{
-    DbDirectory, Directory, RelDirectory, SlruDirectory, TwoPhaseDirectory,
-};
+use crate::keymap::directories::{DbDirectory, Directory, RelDirectory};
+use crate::keymap::directory_counts::DirectoryKind;
 use crate::keymap::store::{KeyReader, KeyStore};
 
 impl<S: KeyStore> DatadirModification<'_, S> {
     /// The directories of a timeline with nothing in it. That of commit timestamps appears with
     /// the first of them: other implementations of the format do not know it.
     pub fn init_empty(&mut self) {
-        self.put_image(Key::DB_DIR, DbDirectory::default().encode());
-        self.put_image(Key::TWO_PHASE_DIR, TwoPhaseDirectory::default().encode(self.major));
+        self.put_databases(BTreeMap::new());
+        self.put_prepared_transactions(BTreeSet::new());
         for kind in [SlruKind::Clog, SlruKind::MultiXactMembers, SlruKind::MultiXactOffsets] {
-            self.put_image(Key::slru_dir(kind), SlruDirectory::default().encode());
+            self.put_slru_segments(kind, BTreeSet::new());
         }
+    }
+
+    pub(super) fn put_databases(&mut self, databases: BTreeMap<(Oid, Oid), bool>) {
+        let directory = DbDirectory(databases);
+        let content = (directory.encode(), directory.0.len());
+        self.put_directory(Key::DB_DIR, Some(DirectoryKind::Databases), content);
+    }
+
+    pub(super) fn put_relations(&mut self, spcnode: Oid, dbnode: Oid, relations: &RelDirectory) {
+        let content = (relations.encode(), relations.0.len());
+        let key = Key::rel_dir(spcnode, dbnode);
+        self.put_directory(key, Some(DirectoryKind::Relations), content);
     }
 
     /// Sets a database's relation map; the database exists from then on.
@@ -31,10 +44,10 @@ impl<S: KeyStore> DatadirModification<'_, S> {
         let mut databases = self.keymap().databases().await?;
         let before = databases.insert((spcnode, dbnode), true);
         if before != Some(true) {
-            self.put_image(Key::DB_DIR, DbDirectory(databases).encode());
+            self.put_databases(databases);
         }
         if before.is_none() {
-            self.put_image(Key::rel_dir(spcnode, dbnode), RelDirectory::default().encode());
+            self.put_relations(spcnode, dbnode, &RelDirectory::default());
         }
         self.put_image(Key::relmap(spcnode, dbnode), relmap);
         Ok(())
@@ -55,8 +68,8 @@ impl<S: KeyStore> DatadirModification<'_, S> {
         }
         let blocks = self.keymap().database_blocks(spcnode, dbnode).await?;
         databases.remove(&(spcnode, dbnode));
-        self.put_image(Key::DB_DIR, DbDirectory(databases).encode());
-        self.block_delta -= i64::try_from(blocks).unwrap_or(i64::MAX);
+        self.put_databases(databases);
+        self.effects.added_blocks -= i64::try_from(blocks).unwrap_or(i64::MAX);
         self.rel_size_cache().remove_database(spcnode, dbnode, self.lsn);
         self.drop_range(Key::db_range(spcnode, dbnode));
         Ok(())
@@ -66,8 +79,8 @@ impl<S: KeyStore> DatadirModification<'_, S> {
     pub async fn create_tablespace(&mut self, spcnode: Oid) -> Result<(), ModificationError> {
         let mut databases = self.keymap().databases().await?;
         if databases.insert((spcnode, 0), false).is_none() {
-            self.put_image(Key::DB_DIR, DbDirectory(databases).encode());
-            self.put_image(Key::rel_dir(spcnode, 0), RelDirectory::default().encode());
+            self.put_databases(databases);
+            self.put_relations(spcnode, 0, &RelDirectory::default());
         }
         Ok(())
     }

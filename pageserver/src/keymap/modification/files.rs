@@ -1,6 +1,8 @@
 //! Changes to what is neither a relation nor an SLRU: prepared transactions, the control file,
 //! the checkpoint and replication origins.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use pageserver_api::Key;
 use postgres_ffi::CheckPoint;
@@ -8,10 +10,18 @@ use utils::Lsn;
 
 use super::{DatadirModification, ModificationError};
 use crate::keymap::directories::TwoPhaseDirectory;
+use crate::keymap::directory_counts::DirectoryKind;
 use crate::keymap::read::two_phase_key;
 use crate::keymap::store::KeyStore;
 
 impl<S: KeyStore> DatadirModification<'_, S> {
+    pub(super) fn put_prepared_transactions(&mut self, xids: BTreeSet<u64>) {
+        let directory = TwoPhaseDirectory(xids);
+        let content = (directory.encode(self.major), directory.0.len());
+        let kind = DirectoryKind::PreparedTransactions;
+        self.put_directory(Key::TWO_PHASE_DIR, Some(kind), content);
+    }
+
     /// Adds the state of a prepared transaction.
     pub async fn put_two_phase_file(
         &mut self,
@@ -22,7 +32,7 @@ impl<S: KeyStore> DatadirModification<'_, S> {
         if !xids.insert(xid) {
             return Err(ModificationError::TwoPhaseExists(xid));
         }
-        self.put_image(Key::TWO_PHASE_DIR, TwoPhaseDirectory(xids).encode(self.major));
+        self.put_prepared_transactions(xids);
         self.put_image(two_phase_key(xid), state);
         Ok(())
     }
@@ -33,7 +43,7 @@ impl<S: KeyStore> DatadirModification<'_, S> {
         if !xids.remove(&xid) {
             tracing::warn!("twophase file for xid {xid} does not exist");
         }
-        self.put_image(Key::TWO_PHASE_DIR, TwoPhaseDirectory(xids).encode(self.major));
+        self.put_prepared_transactions(xids);
         self.drop_range(two_phase_key(xid)..two_phase_key(xid).next());
         Ok(())
     }

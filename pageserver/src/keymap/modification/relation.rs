@@ -7,7 +7,7 @@ use pageserver_api::{Key, WalRecord};
 use postgres_ffi::{BlockNumber, Oid, RelTag};
 
 use super::{DatadirModification, ModificationError};
-use crate::keymap::directories::{DbDirectory, Directory, RelDirectory};
+use crate::keymap::directories::RelDirectory;
 use crate::keymap::store::{KeyReader, KeyStore};
 
 impl<S: KeyStore> DatadirModification<'_, S> {
@@ -24,9 +24,9 @@ impl<S: KeyStore> DatadirModification<'_, S> {
         if !entries.0.insert((rel.relnode, rel.fork as u8)) {
             return Err(ModificationError::RelationExists(rel));
         }
-        self.put_image(Key::rel_dir(rel.spcnode, rel.dbnode), entries.encode());
+        self.put_relations(rel.spcnode, rel.dbnode, &entries);
         self.put_size(Key::rel_size(rel), blocks);
-        self.block_delta += i64::from(blocks);
+        self.effects.added_blocks += i64::from(blocks);
         self.rel_size_cache().set(rel, self.lsn, blocks);
         Ok(())
     }
@@ -41,7 +41,7 @@ impl<S: KeyStore> DatadirModification<'_, S> {
             return Ok(rel_directory(&relations));
         }
         databases.insert((rel.spcnode, rel.dbnode), false);
-        self.put_image(Key::DB_DIR, DbDirectory(databases).encode());
+        self.put_databases(databases);
         Ok(RelDirectory::default())
     }
 
@@ -72,7 +72,7 @@ impl<S: KeyStore> DatadirModification<'_, S> {
 
     fn set_relation_size(&mut self, rel: RelTag, old: BlockNumber, new: BlockNumber) {
         self.put_size(Key::rel_size(rel), new);
-        self.block_delta += i64::from(new) - i64::from(old);
+        self.effects.added_blocks += i64::from(new) - i64::from(old);
         self.rel_size_cache().set(rel, self.lsn, new);
     }
 
@@ -91,14 +91,14 @@ impl<S: KeyStore> DatadirModification<'_, S> {
                 }
             }
             if existing.len() < before {
-                self.put_image(Key::rel_dir(spcnode, dbnode), rel_directory(&existing).encode());
+                self.put_relations(spcnode, dbnode, &rel_directory(&existing));
             }
         }
         Ok(())
     }
 
     async fn drop_relation(&mut self, rel: RelTag) -> Result<(), ModificationError> {
-        self.block_delta -= i64::from(self.keymap().rel_size(rel).await?);
+        self.effects.added_blocks -= i64::from(self.keymap().rel_size(rel).await?);
         self.rel_size_cache().remove(rel, self.lsn);
         self.drop_range(Key::rel_range(rel));
         Ok(())

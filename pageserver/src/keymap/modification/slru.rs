@@ -1,5 +1,7 @@
 //! Changes to SLRU segments and their pages.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use pageserver_api::{Key, WalRecord};
 use postgres_ffi::slru::SlruPage;
@@ -7,11 +9,18 @@ use postgres_ffi::{BLCKSZ, BlockNumber, SlruKind};
 
 use super::{DatadirModification, ModificationError};
 use crate::keymap::directories::{Directory, SlruDirectory};
+use crate::keymap::directory_counts::DirectoryKind;
 use crate::keymap::store::KeyStore;
 
 static ZERO_PAGE: [u8; BLCKSZ] = [0; BLCKSZ];
 
 impl<S: KeyStore> DatadirModification<'_, S> {
+    pub(super) fn put_slru_segments(&mut self, kind: SlruKind, segments: BTreeSet<u32>) {
+        let directory = SlruDirectory(segments);
+        let content = (directory.encode(), directory.0.len());
+        self.put_directory(Key::slru_dir(kind), DirectoryKind::of_slru(kind), content);
+    }
+
     /// Creates a segment of `pages` pages.
     pub async fn create_slru_segment(
         &mut self,
@@ -23,7 +32,7 @@ impl<S: KeyStore> DatadirModification<'_, S> {
         if !segments.insert(segment) {
             return Err(ModificationError::SlruSegmentExists { kind, segment });
         }
-        self.put_image(Key::slru_dir(kind), SlruDirectory(segments).encode());
+        self.put_slru_segments(kind, segments);
         self.put_size(Key::slru_segment_size(kind, segment), pages);
         Ok(())
     }
@@ -41,7 +50,7 @@ impl<S: KeyStore> DatadirModification<'_, S> {
             }
             self.drop_range(Key::slru_segment_range(kind, *segment));
         }
-        self.put_image(Key::slru_dir(kind), SlruDirectory(segments).encode());
+        self.put_slru_segments(kind, segments);
         Ok(())
     }
 

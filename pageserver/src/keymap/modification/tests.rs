@@ -2,6 +2,7 @@ use postgres_ffi::ForkNumber;
 use postgres_ffi::slru::slru_page;
 
 use super::*;
+use crate::keymap::directories::{AuxFilesDirectory, Directory};
 use crate::keymap::memory::MemoryStore;
 
 const REL: RelTag = RelTag { spcnode: 1663, dbnode: 5, relnode: 16_384, fork: ForkNumber::Main };
@@ -134,6 +135,49 @@ async fn aux_files_are_listed_until_removed() {
     modification.commit().await.unwrap();
     let files = Keymap::at(&store, Lsn(0x200)).aux_files().await.unwrap();
     assert_eq!(files.keys().collect::<Vec<_>>(), ["pg_logical/b"]);
+}
+
+#[tokio::test]
+async fn aux_files_are_stored_as_the_tenant_wants_the_first_one() {
+    for (wanted, in_one_value, one_by_one) in [
+        (None, 0, 2),
+        (Some(AuxFilePolicy::V1), 2, 0),
+        (Some(AuxFilePolicy::V2), 0, 2),
+        (Some(AuxFilePolicy::CrossValidation), 2, 2),
+    ] {
+        let store = store();
+        *store.wanted_aux_file_policy.lock().unwrap() = wanted;
+        let mut modification = initialised(&store).await;
+        for path in ["pg_replslot/a/state", "pg_logical/b", "pg_logical/c"] {
+            modification.put_aux_file(path, Bytes::from_static(b"x")).await.unwrap();
+        }
+        modification.commit().await.unwrap();
+        // A wish that comes later changes nothing.
+        *store.wanted_aux_file_policy.lock().unwrap() = Some(AuxFilePolicy::V1);
+        modification.set_lsn(Lsn(0x200)).unwrap();
+        modification.put_aux_file("pg_logical/c", Bytes::new()).await.unwrap();
+        modification.commit().await.unwrap();
+        let keymap = Keymap::at(&store, Lsn(0x200));
+        assert_eq!(store.aux_file_policy(), wanted.or(Some(AuxFilePolicy::V2)));
+        let files = keymap.aux_files().await.unwrap();
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["pg_logical/b", "pg_replslot/a/state"]);
+        assert_eq!(keymap.aux_files_v1().await.unwrap().len(), in_one_value, "{wanted:?}");
+        let range = Key::AUX_FILES_V2_RANGE;
+        let values = store.scan(range, Lsn(0x200)).await.unwrap().into_values();
+        assert_eq!(values.filter(|value| !value.is_empty()).count(), one_by_one, "{wanted:?}");
+    }
+}
+
+#[tokio::test]
+async fn aux_files_that_are_stored_both_ways_must_agree() {
+    let store = store();
+    *store.wanted_aux_file_policy.lock().unwrap() = Some(AuxFilePolicy::CrossValidation);
+    let mut modification = initialised(&store).await;
+    modification.put_aux_file("pg_logical/a", Bytes::from_static(b"x")).await.unwrap();
+    modification.put_image(Key::AUX_FILES_V1, AuxFilesDirectory::default().encode());
+    modification.commit().await.unwrap();
+    let listed = Keymap::at(&store, START).aux_files().await;
+    assert!(matches!(listed, Err(KeymapError::UnmatchedAuxFiles)), "{listed:?}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pageserver_api::Key;
+use pageserver_api::models::AuxFilePolicy;
 use pageserver_api::shard::ShardIdentity;
 use postgres_backend::{AuthType, CopyStreamEnd, Handler, PostgresBackend, QueryError};
 use postgres_ffi::PgMajor;
@@ -29,7 +30,7 @@ use super::super::timeline::{PersistedPositions, ReceiverTimeline};
 use crate::keymap::logical_size::CurrentLogicalSize;
 use crate::keymap::memory::MemoryStore;
 use crate::keymap::store::KeyedValue;
-use crate::keymap::{KeyReadError, KeyReader, KeyStore, KeyWriteError, RelSizeCache};
+use crate::keymap::{BatchEffects, KeyReadError, KeyReader, KeyStore, KeyWriteError, RelSizeCache};
 
 /// Bytes of WAL per message: records are cut anywhere.
 const MESSAGE_SIZE: usize = 5000;
@@ -69,6 +70,10 @@ impl KeyReader for MemoryTimeline {
     fn rel_size_cache(&self) -> &RelSizeCache {
         self.store.rel_size_cache()
     }
+
+    fn aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        self.store.aux_file_policy()
+    }
 }
 
 impl KeyStore for MemoryTimeline {
@@ -76,13 +81,17 @@ impl KeyStore for MemoryTimeline {
         self.store.last_record_lsn()
     }
 
+    fn wanted_aux_file_policy(&self) -> Option<AuxFilePolicy> {
+        self.store.wanted_aux_file_policy()
+    }
+
     async fn write(
         &self,
         batch: Vec<KeyedValue>,
         finished: &[Lsn],
-        added_blocks: i64,
+        effects: BatchEffects,
     ) -> Result<(), KeyWriteError> {
-        self.store.write(batch, finished, added_blocks).await
+        self.store.write(batch, finished, effects).await
     }
 }
 
