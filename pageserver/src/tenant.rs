@@ -14,6 +14,7 @@ pub mod directory;
 mod eviction_loop;
 mod import;
 pub mod initdb;
+mod initial_size;
 mod location;
 mod loops;
 pub mod manager;

@@ -16,12 +16,14 @@ mod error;
 mod eviction;
 mod flush;
 mod housekeeping;
+mod initial_size;
 mod key_store;
 mod last_record;
 mod layer_manager;
 mod layer_stacks;
 mod load;
 mod metadata;
+mod metrics;
 mod new_layer;
 mod read;
 mod shutdown;
@@ -59,9 +61,13 @@ pub use error::{
     ReadBelowCutoff, WaitLsnError, WriteError,
 };
 pub use eviction::EvictionStats;
+pub use initial_size::{Attempt, InitialSizeCalculation};
 pub use key_store::TimelineKeys;
 pub use last_record::RecordLsn;
 pub use layer_stacks::LayerStack;
+pub use metrics::{
+    OperationMetrics, OperationTimer, StorageOperation, preinitialize as preinitialize_metrics,
+};
 pub use read::MAX_GET_VECTORED_KEYS;
 pub use shutdown::ShutdownMode;
 pub use state::TimelineState;
@@ -70,6 +76,7 @@ pub use write::TimelineWriter;
 use compaction::CompactionState;
 use download_all::DownloadAllLayers;
 use flush::FlushControl;
+use initial_size::InitialSize;
 use last_record::LastRecord;
 use layer_manager::LayerManager;
 use write::WriteState;
@@ -112,6 +119,8 @@ pub struct Timeline {
     rel_size_cache: RelSizeCache,
     logical_size: LogicalSize,
     directory_counts: DirectoryCounts,
+    operations: OperationMetrics,
+    initial_size: InitialSize,
     compaction: tokio::sync::Mutex<CompactionState>,
     download_all: DownloadAllLayers,
 }
@@ -185,6 +194,11 @@ impl Timeline {
     /// How many entries its directories have.
     pub fn directory_counts(&self) -> &DirectoryCounts {
         &self.directory_counts
+    }
+
+    /// Measures background work on it.
+    pub fn operations(&self) -> &OperationMetrics {
+        &self.operations
     }
 
     /// Refuses LSNs whose data may have been garbage-collected.

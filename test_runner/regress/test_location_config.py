@@ -446,6 +446,12 @@ def test_the_size_of_a_timeline_is_in_its_index(neon_env: NeonEnv) -> None:
     env.pageserver.stop()
     env.pageserver.start_alone(FAILPOINTS=never)
     assert exact() == grown
+    # Who asks for the exact size waits for it.
+    env.pageserver.stop()
+    forget_sizes(env)
+    env.pageserver.start_alone()
+    info = http.call("GET", path, params={"force-await-initial-logical-size": "true"})
+    assert info["current_logical_size_is_accurate"] and info["current_logical_size"] == grown
 
 
 def test_a_failed_attach_is_broken_and_can_be_repeated(neon_env: NeonEnv) -> None:

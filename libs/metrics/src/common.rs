@@ -41,6 +41,7 @@ pub fn init(revision: &str, build_tag: &str) -> Result<(), prometheus::Error> {
 struct ResourceUsage {
     disk_io_bytes: IntGaugeVec,
     maxrss_kb: IntGauge,
+    locked_kb: IntGauge,
 }
 
 impl ResourceUsage {
@@ -57,6 +58,10 @@ impl ResourceUsage {
                 "libmetrics_maxrss_kb",
                 "Memory usage (maximum resident set size)",
             )?,
+            locked_kb: IntGauge::new(
+                "libmetrics_process_status_vmlck",
+                "Memory that is locked (VmLck of /proc/self/status, in KiB)",
+            )?,
         })
     }
 }
@@ -65,6 +70,7 @@ impl Collector for ResourceUsage {
     fn desc(&self) -> Vec<&Desc> {
         let mut descriptions = self.disk_io_bytes.desc();
         descriptions.extend(self.maxrss_kb.desc());
+        descriptions.extend(self.locked_kb.desc());
         descriptions
     }
 
@@ -80,10 +86,21 @@ impl Collector for ResourceUsage {
             set_io("write", usage.block_writes());
             self.maxrss_kb.set(usage.max_rss());
         }
+        if let Some(kb) = locked_memory_kb() {
+            self.locked_kb.set(kb);
+        }
         let mut families = self.disk_io_bytes.collect();
         families.extend(self.maxrss_kb.collect());
+        families.extend(self.locked_kb.collect());
         families
     }
+}
+
+/// `None` where there is no /proc.
+fn locked_memory_kb() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix("VmLck:"))?;
+    value.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// Exposes the counts that the logging set-up keeps.

@@ -9,6 +9,7 @@ fn rendered_text_has_the_common_metrics() {
         "libmetrics_launch_timestamp ",
         "libmetrics_disk_io_bytes_total{io_operation=\"write\"}",
         "libmetrics_maxrss_kb ",
+        "libmetrics_process_status_vmlck ",
         "# TYPE libmetrics_tracing_event_count counter",
         "libmetrics_tracing_event_count{level=\"error\"}",
         "libmetrics_metric_handler_requests_total ",

@@ -21,14 +21,17 @@ use crate::timeline::{self, Timeline};
 pub struct Options {
     /// Compute the logical size from scratch.
     pub non_incremental_size: bool,
+    /// Wait for the first computation of the logical size.
+    pub await_initial_size: bool,
 }
 
 impl Options {
     pub fn parse(query: &QueryParams) -> Result<Self, ApiError> {
-        // Sizes are computed when asked for, so there is nothing to wait for.
-        query.parse::<bool>("force-await-initial-logical-size")?;
-        let wanted = query.parse::<bool>("include-non-incremental-logical-size")?;
-        Ok(Options { non_incremental_size: wanted.unwrap_or(false) })
+        let flag = |name| query.parse::<bool>(name).map(Option::unwrap_or_default);
+        Ok(Options {
+            non_incremental_size: flag("include-non-incremental-logical-size")?,
+            await_initial_size: flag("force-await-initial-logical-size")?,
+        })
     }
 }
 
@@ -38,6 +41,9 @@ pub async fn timeline_info(
     timeline: &Arc<Timeline>,
     options: Options,
 ) -> Result<TimelineInfo, ApiError> {
+    if options.await_initial_size {
+        timeline.await_initial_size().await;
+    }
     let record = timeline.last_record_rlsn();
     let ancestor_lsn = timeline.ancestor_lsn();
     let size = timeline.logical_size().current();

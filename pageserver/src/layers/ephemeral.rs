@@ -7,15 +7,24 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use metrics::{IntGauge, must, register_int_gauge};
 
 /// Bytes held back before they are written.
 const TAIL_BYTES: usize = 64 * 1024;
 
 /// Numbers files of the whole process, so that names never repeat.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
+static TOTAL_BYTES: LazyLock<IntGauge> = LazyLock::new(|| {
+    must(register_int_gauge!(
+        "pageserver_timeline_ephemeral_bytes",
+        "Bytes of values in layers that are not written out yet, of all timelines"
+    ))
+});
 
 /// An append-only scratch file.
 pub(super) struct EphemeralFile {
@@ -51,6 +60,7 @@ impl EphemeralFile {
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<u64> {
         let offset = self.length_bytes();
         self.tail.extend_from_slice(bytes);
+        TOTAL_BYTES.add(bytes.len() as i64);
         if self.tail.len() >= TAIL_BYTES {
             self.file.write_all_at(&self.tail, self.written_bytes)?;
             self.written_bytes += self.tail.len() as u64;
@@ -82,6 +92,7 @@ impl EphemeralFile {
 
 impl Drop for EphemeralFile {
     fn drop(&mut self) {
+        TOTAL_BYTES.sub(i64::try_from(self.length_bytes()).unwrap_or(i64::MAX));
         match std::fs::remove_file(&self.path) {
             // The directory may have been removed as a whole.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use utils::lsn::AtomicLsn;
 use utils::{Generation, Lsn, TimelineId};
 
-use super::metrics::{CallMetrics, kinds};
+use super::metrics::{CallMetrics, LAYER_DOWNLOAD, timed};
 use super::queue::{LayerUpload, QueueError, Running, UploadOp, UploadQueue};
 use super::{DownloadError, RemoteResources};
 
@@ -279,7 +279,7 @@ impl RemoteTimelineClient {
     pub fn stop(&self) {
         let dropped = self.inner.lock().stop();
         for op in &dropped {
-            self.inner.metrics.finished(kinds(op));
+            self.inner.metrics.ended(op);
         }
         self.inner.cancel.cancel();
         self.inner.drained.cancel();
@@ -333,7 +333,8 @@ impl RemoteTimelineClient {
         local_path: &Utf8Path,
         cancel: &CancellationToken,
     ) -> Result<u64, DownloadError> {
-        super::download::download_layer_file(
+        let _counted = self.inner.metrics.download();
+        let download = super::download::download_layer_file(
             &self.inner.resources.storage,
             &self.inner.shard,
             &self.inner.timeline,
@@ -341,8 +342,8 @@ impl RemoteTimelineClient {
             metadata,
             local_path,
             cancel,
-        )
-        .await
+        );
+        timed(LAYER_DOWNLOAD, download).await
     }
 }
 
@@ -361,7 +362,7 @@ impl Inner {
         let queued_before = running.queued_len();
         let value = change(running);
         for op in running.queued_from(queued_before) {
-            self.metrics.started(kinds(op));
+            self.metrics.scheduled(op);
         }
         self.launch(running);
         Ok(value)

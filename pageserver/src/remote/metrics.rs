@@ -1,8 +1,12 @@
-//! Counters of remote work.
+//! What is counted and measured of remote work.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
-use metrics::{IntCounterVec, must, register_int_counter_vec};
+use metrics::{
+    DEFAULT_BUCKETS, HistogramVec, IntCounterVec, must, register_histogram_vec,
+    register_int_counter_vec,
+};
 use pageserver_api::shard::TenantShardId;
 use utils::TimelineId;
 
@@ -25,6 +29,32 @@ static CALLS_FINISHED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     ))
 });
 
+static BYTES_STARTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "pageserver_remote_timeline_client_bytes_started",
+        "Bytes of a timeline's remote operations that were scheduled",
+        CALL_LABELS
+    ))
+});
+static BYTES_FINISHED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    must(register_int_counter_vec!(
+        "pageserver_remote_timeline_client_bytes_finished",
+        "Bytes of a timeline's remote operations that have ended, however they ended",
+        CALL_LABELS
+    ))
+});
+static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
+    must(register_histogram_vec!(
+        "pageserver_remote_operation_seconds",
+        "Seconds that an attempt at a remote operation takes, once it is its turn",
+        &["file_kind", "op_kind", "status"],
+        DEFAULT_BUCKETS.to_vec()
+    ))
+});
+
+/// File and operation of a download.
+pub const LAYER_DOWNLOAD: (&str, &str) = ("layer", "download");
+
 /// Counts one timeline's remote operations.
 #[derive(Debug)]
 pub struct CallMetrics {
@@ -43,18 +73,32 @@ impl CallMetrics {
     }
 
     /// Counts an operation as scheduled.
-    pub fn started(&self, kinds: Option<(&str, &str)>) {
-        self.count(&CALLS_STARTED, kinds);
+    pub fn scheduled(&self, op: &UploadOp) {
+        self.count((&CALLS_STARTED, &BYTES_STARTED), kinds(op), bytes(op));
     }
 
     /// Counts an operation as ended, however it ended.
-    pub fn finished(&self, kinds: Option<(&str, &str)>) {
-        self.count(&CALLS_FINISHED, kinds);
+    pub fn ended(&self, op: &UploadOp) {
+        self.count((&CALLS_FINISHED, &BYTES_FINISHED), kinds(op), bytes(op));
     }
 
-    fn count(&self, counter: &IntCounterVec, kinds: Option<(&str, &str)>) {
-        if let Some((file, op)) = kinds {
-            counter.with_label_values(&self.labels(file, op)).inc();
+    /// Counts a download from now until the result is dropped.
+    pub fn download(&self) -> DownloadInProgress<'_> {
+        self.count((&CALLS_STARTED, &BYTES_STARTED), Some(LAYER_DOWNLOAD), 0);
+        DownloadInProgress(self)
+    }
+
+    fn count(
+        &self,
+        (calls, bytes_moved): (&IntCounterVec, &IntCounterVec),
+        kinds: Option<(&str, &str)>,
+        bytes: u64,
+    ) {
+        let Some((file, op)) = kinds else { return };
+        calls.with_label_values(&self.labels(file, op)).inc();
+        // Of what is small, or counted elsewhere, nothing is shown.
+        if bytes > 0 {
+            bytes_moved.with_label_values(&self.labels(file, op)).inc_by(bytes);
         }
     }
 
@@ -65,12 +109,38 @@ impl CallMetrics {
 
 impl Drop for CallMetrics {
     fn drop(&mut self) {
-        for (file, op) in [("layer", "upload"), ("index", "upload"), ("layer", "delete")] {
-            // Absent unless such an operation took place.
-            let _ = CALLS_STARTED.remove_label_values(&self.labels(file, op));
-            let _ = CALLS_FINISHED.remove_label_values(&self.labels(file, op));
+        for (file, op) in
+            [("layer", "upload"), ("index", "upload"), ("layer", "delete"), LAYER_DOWNLOAD]
+        {
+            for counter in [&CALLS_STARTED, &CALLS_FINISHED, &BYTES_STARTED, &BYTES_FINISHED] {
+                // Absent unless such an operation took place.
+                let _ = counter.remove_label_values(&self.labels(file, op));
+            }
         }
     }
+}
+
+/// A download that is counted.
+#[must_use]
+pub struct DownloadInProgress<'a>(&'a CallMetrics);
+
+impl Drop for DownloadInProgress<'_> {
+    fn drop(&mut self) {
+        self.0.count((&CALLS_FINISHED, &BYTES_FINISHED), Some(LAYER_DOWNLOAD), 0);
+    }
+}
+
+/// Measures an attempt at an operation.
+pub async fn timed<T, E>(
+    (file_kind, op_kind): (&str, &str),
+    attempt: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let started = Instant::now();
+    let outcome = attempt.await;
+    let status = if outcome.is_ok() { "success" } else { "failure" };
+    let seconds = started.elapsed().as_secs_f64();
+    DURATION.with_label_values(&[file_kind, op_kind, status]).observe(seconds);
+    outcome
 }
 
 /// The labels of an operation; none for those that do nothing remotely.
@@ -80,5 +150,13 @@ pub fn kinds(op: &UploadOp) -> Option<(&'static str, &'static str)> {
         UploadOp::Index(_) => Some(("index", "upload")),
         UploadOp::Delete(_) => Some(("layer", "delete")),
         UploadOp::Barrier(_) | UploadOp::Shutdown => None,
+    }
+}
+
+/// What an operation moves, as far as that is shown.
+fn bytes(op: &UploadOp) -> u64 {
+    match op {
+        UploadOp::Layer(upload) => upload.metadata.file_size,
+        UploadOp::Index(_) | UploadOp::Delete(_) | UploadOp::Barrier(_) | UploadOp::Shutdown => 0,
     }
 }

@@ -158,7 +158,7 @@ impl ReceiverTimeline for TimelineKeys {
     }
 
     fn logical_size(&self) -> CurrentLogicalSize {
-        self.timeline().logical_size().current()
+        self.timeline().logical_size_for_safekeepers()
     }
 
     fn lsn_waiters(&self) -> watch::Receiver<bool> {

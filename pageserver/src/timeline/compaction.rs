@@ -18,7 +18,7 @@ use pageserver_api::keyspace::KeySpace;
 use utils::{Lsn, fs_ext};
 
 use super::new_layer::NewLayer;
-use super::{PageReconstructError, Timeline};
+use super::{PageReconstructError, StorageOperation, Timeline};
 use crate::context::RequestContext;
 use crate::keymap::{Keymap, KeymapError};
 use crate::layers::{Layer, LayerAccessError};
@@ -107,6 +107,7 @@ impl Timeline {
         if self.cancel.is_cancelled() {
             return Err(CompactionError::ShuttingDown);
         }
+        let _timer = self.operations.start(StorageOperation::Compact);
         // Looking at everything must not make everything look used.
         let ctx = ctx.without_access_stats();
         self.compact_level0(&ctx).await?;

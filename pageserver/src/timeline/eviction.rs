@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
 
-use super::Timeline;
+use super::{StorageOperation, Timeline};
 use crate::context::RequestContext;
 use crate::keymap::{Keymap, KeymapError};
 use crate::layers::Layer;
@@ -60,6 +60,7 @@ impl Timeline {
         self: &Arc<Self>,
         ctx: RequestContext,
     ) -> Result<(), KeymapError> {
+        let _timer = self.operations.start(StorageOperation::ImitateLogicalSize);
         let keys = self.keys(ctx);
         let now = Keymap::at(&keys, self.last_record_lsn());
         now.logical_blocks().await?;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use utils::{Lsn, fs_ext};
 
 use super::new_layer::NewLayer;
-use super::{FlushError, Timeline};
+use super::{FlushError, StorageOperation, Timeline};
 use crate::layers::in_memory::WriteOutError;
 use crate::layers::{InMemoryLayer, Layer};
 use crate::tasks::{ExitOnError, TaskKind};
@@ -171,6 +171,7 @@ impl Timeline {
     }
 
     async fn flush_layer(&self, frozen: Arc<InMemoryLayer>) -> Result<(), FlushError> {
+        let _timer = self.operations.start(StorageOperation::LayerFlush);
         let new = self.write_out(&frozen).await?;
         utils::pausable_failpoint!("flush-layer-cancel-after-writing-layer-out-pausable");
         if self.cancel.is_cancelled() {

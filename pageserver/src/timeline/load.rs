@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use layer_format::paths::LocalFileKind;
@@ -12,7 +13,7 @@ use layer_format::{IndexPart, LayerFileMetadata, LayerName};
 use utils::{Generation, Lsn};
 
 use super::create::TimelineParams;
-use super::{LoadTimelineError, Timeline};
+use super::{LoadTimelineError, StorageOperation, Timeline};
 use crate::layers::Layer;
 
 /// A layer file found in the directory.
@@ -39,6 +40,7 @@ impl Timeline {
         params: TimelineParams,
         index: &IndexPart,
     ) -> Result<Arc<Timeline>, LoadTimelineError> {
+        let started = Instant::now();
         let directory = params.conf.timeline_path(&params.tenant_shard_id, &params.timeline_id);
         let owned_index = index.clone();
         let reconciled = tokio::task::spawn_blocking(move || {
@@ -55,6 +57,7 @@ impl Timeline {
             let away = |(name, metadata)| Layer::evicted(Arc::clone(owner), name, metadata);
             resident.into_iter().map(here).chain(evicted.into_iter().map(away)).collect()
         })?;
+        drop(timeline.operations.begun_at(StorageOperation::LoadLayerMap, started));
         if !future.is_empty() {
             timeline.remote_client.schedule_unlink_and_delete(&future)?;
             // A layer of the same name must not be uploaded before its predecessor is gone.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -11,6 +12,7 @@ use pageserver_api::keyspace::KeySpace;
 use utils::Lsn;
 
 use super::error::MissingKey;
+use super::metrics::{GetKind, READS};
 use super::visit::VisitOutcome;
 use super::{GetVectoredError, PageReconstructError, Timeline, TimelineState, WaitLsnError};
 use crate::context::RequestContext;
@@ -32,7 +34,7 @@ impl Timeline {
         ctx: &RequestContext,
     ) -> Result<Bytes, PageReconstructError> {
         let keys = KeySpace::single(key..key.next());
-        let mut values = self.read(keys, lsn, ctx).await?;
+        let mut values = self.read_as(GetKind::Singular, keys, lsn, ctx).await?;
         match values.remove(&key) {
             Some(value) => value,
             None => Err(self.missing_key(key, lsn, lsn)),
@@ -51,7 +53,10 @@ impl Timeline {
         if wanted > MAX_GET_VECTORED_KEYS {
             return Err(GetVectoredError::Oversized { wanted, max: MAX_GET_VECTORED_KEYS });
         }
-        Ok(self.read(keyspace, lsn, ctx).await?)
+        let started = Instant::now();
+        let values = self.read(keyspace, lsn, ctx).await?;
+        READS.vectored_done(ctx.task_kind(), started);
+        Ok(values)
     }
 
     /// Every key of a range of sparse metadata that has a value as of `lsn`. Tombstones are
@@ -66,7 +71,9 @@ impl Timeline {
         if start < Key::METADATA_RANGE.start || end > Key::METADATA_RANGE.end {
             return Err(GetVectoredError::NotScannable { start, end });
         }
+        let started = Instant::now();
         let values = self.read(KeySpace::single(range), lsn, ctx).await?;
+        READS.scan_done(ctx.task_kind(), started);
         let values = values.into_iter().map(|(key, value)| value.map(|value| (key, value)));
         Ok(values.collect::<Result<_, _>>()?)
     }
@@ -78,21 +85,38 @@ impl Timeline {
         lsn: Lsn,
         ctx: &RequestContext,
     ) -> Result<Values, PageReconstructError> {
+        self.read_as(GetKind::Vectored, keys, lsn, ctx).await
+    }
+
+    async fn read_as(
+        &self,
+        kind: GetKind,
+        keys: KeySpace,
+        lsn: Lsn,
+        ctx: &RequestContext,
+    ) -> Result<Values, PageReconstructError> {
         if !lsn.is_valid() {
             return Err(PageReconstructError::InvalidLsn);
         }
+        let started = Instant::now();
         let mut state = ReconstructState::new();
         self.gather(keys, lsn, &mut state, ctx).await?;
+        let layers_visited = state.layers_visited;
         // Together, so that a helper process has all requests of the read at once. The engine of
         // this process finishes each before the next begins.
-        let values = state.into_keys().into_iter().map(async |(key, state)| {
+        let found = state.into_keys();
+        READS.gathered(kind, started, layers_visited, found.len());
+        let started = Instant::now();
+        let values = found.into_iter().map(async |(key, state)| {
             let value = match state {
                 Ok(state) => self.reconstruct(key, lsn, state).await,
                 Err(error) => Err(PageReconstructError::Value(error)),
             };
             (key, value)
         });
-        Ok(join_all(values).await.into_iter().collect())
+        let values = join_all(values).await;
+        READS.reconstructed(kind, started);
+        Ok(values.into_iter().collect())
     }
 
     /// Gathers from this timeline and as many ancestors as it takes.

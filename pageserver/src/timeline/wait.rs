@@ -1,11 +1,12 @@
 //! Waiting until WAL up to an LSN has been ingested.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use utils::Lsn;
 use utils::seqwait::SeqWaitError;
 
+use super::metrics::READS;
 use super::{Timeline, TimelineState, WaitLsnError};
 use crate::context::RequestContext;
 use crate::tasks::TaskKind;
@@ -18,7 +19,10 @@ impl Timeline {
     pub async fn wait_lsn(&self, lsn: Lsn, ctx: &RequestContext) -> Result<(), WaitLsnError> {
         let ingests = ctx.task_kind() == TaskKind::WalReceiverConnectionHandler;
         assert!(!ingests, "wait_lsn cannot be called in WAL receiver");
-        self.wait_lsn_timeout(lsn, self.conf.wal.wait_lsn_timeout).await
+        let started = Instant::now();
+        let waited = self.wait_lsn_timeout(lsn, self.conf.wal.wait_lsn_timeout).await;
+        READS.waited(started);
+        waited
     }
 
     /// Waits until `lsn` has been ingested, at most `timeout`. A branch's ingest may wait so for

@@ -16,7 +16,7 @@ use pageserver::secondary::{self, Activity};
 use pageserver::storage_io::{DirectAlignment, IoMode, StorageIo};
 use pageserver::tasks::{BackgroundLimit, ExitOnError, RuntimeKind, Runtimes, TaskKind, TaskScope};
 use pageserver::tenant::{ReceiverResources, StartupProgress, TenantManager, TenantResources};
-use pageserver::{http, layers, tasks, tenant};
+use pageserver::{http, layers, tasks, tenant, timeline};
 use remote_storage::GenericRemoteStorage;
 use tls::ServerTls;
 use tokio::net::TcpListener;
@@ -287,6 +287,7 @@ fn preinitialize_metrics() {
     tasks::preinitialize_metrics();
     tenant::preinitialize_startup_metrics();
     layers::metrics::preinitialize();
+    timeline::preinitialize_metrics();
     secondary::preinitialize_metrics();
     disk_eviction::preinitialize_metrics();
     pageserver::deletion_queue::preinitialize_metrics();

@@ -13,7 +13,7 @@ use utils::backoff::{
 };
 
 use crate::deletion_queue::DeletionError;
-use crate::remote::metrics::kinds;
+use crate::remote::metrics::{kinds, timed};
 use crate::remote::queue::{LayerUpload, Ready, Running, UploadOp};
 use crate::remote::remote_path;
 
@@ -62,10 +62,11 @@ impl Inner {
 
     async fn run(self: Arc<Self>, id: u64, op: UploadOp) {
         if !self.retry(&op).await {
-            self.metrics.finished(kinds(&op));
+            self.metrics.ended(&op);
             return;
         }
-        let finished = kinds(&op);
+        let mut queue = self.lock();
+        self.metrics.ended(&op);
         let uploaded = match op {
             UploadOp::Index(index) => Some(*index),
             UploadOp::Layer(_)
@@ -73,8 +74,6 @@ impl Inner {
             | UploadOp::Barrier(_)
             | UploadOp::Shutdown => None,
         };
-        let mut queue = self.lock();
-        self.metrics.finished(finished);
         // A queue that was stopped meanwhile has forgotten this task.
         let Some(running) = queue.running_or_draining() else { return };
         if let Some(lsn) = running.complete(id, uploaded) {
@@ -96,7 +95,7 @@ impl Inner {
             // The operation is dropped at an await point of remote storage, which leaves at worst
             // an object that nothing names.
             let result = tokio::select! {
-                result = self.perform(op) => result,
+                result = self.perform_timed(op) => result,
                 () = self.cancel.cancelled() => {
                     tracing::info!("upload task cancelled by shutdown request");
                     return false;
@@ -125,6 +124,13 @@ impl Inner {
             tracing::info!("remote task {text} completed successfully after {attempt} retries");
         }
         true
+    }
+
+    async fn perform_timed(&self, op: &UploadOp) -> Result<(), OpError> {
+        match kinds(op) {
+            Some(kinds) => timed(kinds, self.perform(op)).await,
+            None => self.perform(op).await,
+        }
     }
 
     async fn perform(&self, op: &UploadOp) -> Result<(), OpError> {

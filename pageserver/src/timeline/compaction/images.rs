@@ -10,7 +10,7 @@ use pageserver_api::Key;
 use pageserver_api::keyspace::{KeySpace, KeySpaceAccum};
 use utils::Lsn;
 
-use super::{CompactFlags, CompactionError, CompactionState, NewLayer, Timeline};
+use super::{CompactFlags, CompactionError, CompactionState, NewLayer, StorageOperation, Timeline};
 use crate::config::ImageCompression;
 use crate::context::RequestContext;
 
@@ -37,6 +37,7 @@ impl Timeline {
             state.images_checked_at = Some(lsn);
             return Ok(());
         }
+        let _timer = self.operations.start(StorageOperation::CreateImages);
         let partitioning = self.partition(lsn, ctx).await?;
         state.images_checked_at = Some(lsn);
         let mut created = Vec::new();
