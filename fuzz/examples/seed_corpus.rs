@@ -14,6 +14,7 @@ use pg_testing::{TestCluster, bin_dir, workload};
 use layer_format::{Compression, DeltaLayerWriter, ImageLayerWriter, IndexPart};
 use pageserver_api::pagestream::{PagestreamRequest, PagestreamResponse, RequestBody};
 use pageserver_api::{Key, Value, WalRecord};
+use postgres_ffi::pg_constants::rmgr;
 use postgres_ffi::xlog::{RawRecord, WalBuilder, WalIdentity};
 use postgres_ffi::{CheckPoint, ForkNumber, PgMajor, RelTag};
 use pq_proto::{PageserverFeedback, PgTimestamp, StandbyMessage};
@@ -358,6 +359,10 @@ fn cluster(corpus: &Utf8Path, data: &Utf8Path) -> Result {
     redo_seeds(corpus, &records, major, &format!("pg{version}"))
 }
 
+/// Ends of transactions have no blocks.
+const NO_BLOCK: (RelTag, u32) =
+    (RelTag { spcnode: 0, dbnode: 0, relnode: 0, fork: ForkNumber::Main }, 0);
+
 /// Series of records for the targets of the resource managers, each with the page before them.
 fn redo_seeds(corpus: &Utf8Path, records: &[Bytes], major: PgMajor, prefix: &str) -> Result {
     let first = PgMajor::ALL.iter().position(|known| *known == major).unwrap_or(0) as u8;
@@ -367,6 +372,16 @@ fn redo_seeds(corpus: &Utf8Path, records: &[Bytes], major: PgMajor, prefix: &str
     for (number, raw) in records.iter().enumerate() {
         let end_lsn = Lsn(8 * (number as u64 + 1));
         let record = wal_decoder::record::decode(raw, major)?;
+        if record.rmid == rmgr::XACT {
+            let count = seen.entry((record.rmid, record.rmgr_info(), 0, false)).or_default();
+            *count += 1;
+            if *count <= SEEDS_PER_KIND {
+                let parts = fuzz::redo::encode_record(&record, NO_BLOCK);
+                let seed = join_pieces(parts.iter().map(Vec::as_slice));
+                let what = format!("{prefix}_{:02x}_{count}", record.info);
+                write_seed(corpus, "redo_commit_ts", &what, &[&[first][..], &seed].concat())?;
+            }
+        }
         for block in &record.blocks {
             let target = (block.rel, block.block);
             let page = pages.entry(target).or_insert_with(|| Box::new([0; 8192]));

@@ -5,6 +5,8 @@
 //! a record are pieces of their own. Seeds are made from real histories of pages.
 
 use bytes::Bytes;
+use postgres_ffi::pg_constants::rmgr;
+use postgres_ffi::slru::{COMMIT_TS_ENTRY_SIZE, COMMIT_TS_XACTS_PER_PAGE, commit_ts_page};
 use postgres_ffi::{BLCKSZ, ForkNumber, PgMajor, RelTag};
 use utils::Lsn;
 use wal_decoder::record::{BlockImage, BlockReference, BlockReferences, DecodedRecord, ImageCompression};
@@ -46,6 +48,27 @@ pub fn run(data: &[u8], rmid: u8) {
         let Some((record, target)) = read_record(&mut parts, rmid) else { break };
         let end_lsn = Lsn(FIRST_END_LSN + 8 * (number as u64 + 1));
         apply(&mut page, &record, target, end_lsn, major);
+    }
+}
+
+/// Applies an input, all records as ends of transactions, to the page of commit timestamps that the
+/// transaction of each is on.
+pub fn run_commit_timestamps(data: &[u8]) {
+    let Some((major, rest)) = split_major(data) else { return };
+    let mut parts = pieces(rest).into_iter();
+    let mut page = Box::new([0; BLCKSZ]);
+    for _ in 0..MAX_RECORDS {
+        let Some((record, _)) = read_record(&mut parts, rmgr::XACT) else { break };
+        let number = commit_ts_page(record.xid);
+        let mut again = page.clone();
+        let result = wal_redo::set_commit_timestamps(&mut page, number, &record, major);
+        let repeated =
+            wal_redo::set_commit_timestamps(&mut again, number, &record, major);
+        assert_eq!(result, repeated);
+        assert!(page == again, "the same record gave two pages");
+        // Entries fill a page but for its end.
+        let used = (COMMIT_TS_XACTS_PER_PAGE * COMMIT_TS_ENTRY_SIZE) as usize;
+        assert!(page[used..].iter().all(|byte| *byte == 0), "written behind the last entry");
     }
 }
 

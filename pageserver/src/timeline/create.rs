@@ -18,7 +18,7 @@ use super::flush::FlushControl;
 use super::initial_size::InitialSize;
 use super::last_record::{LastRecord, RecordLsn};
 use super::layer_manager::LayerManager;
-use super::metrics::{OperationMetrics, metric_labels};
+use super::metrics::OperationMetrics;
 use super::write::WriteState;
 use super::{CreateTimelineError, Timeline, TimelineState};
 use crate::config::{PageServerConf, TenantConfHandle};
@@ -104,7 +104,6 @@ impl Timeline {
             counters: Arc::default(),
             io: params.io,
         });
-        let labels = metric_labels(&tenant_shard_id, &timeline_id);
         let disk_consistent_lsn = metadata.disk_consistent_lsn;
         let next_open_layer_at = first_lsn_not_on_disk(&metadata);
         let prev = metadata.prev_record_lsn.unwrap_or(Lsn::INVALID);
@@ -134,9 +133,9 @@ impl Timeline {
             compaction: tokio::sync::Mutex::default(),
             download_all: DownloadAllLayers::default(),
             rel_size_cache: RelSizeCache::new(disk_consistent_lsn),
-            directory_counts: DirectoryCounts::new(labels.clone()),
+            directory_counts: DirectoryCounts::default(),
             initial_size: InitialSize::new(!disk_consistent_lsn.is_valid()),
-            operations: OperationMetrics::new(labels),
+            operations: OperationMetrics::default(),
             logical_size: match disk_consistent_lsn.is_valid() {
                 true => LogicalSize::unknown(),
                 false => LogicalSize::empty(),

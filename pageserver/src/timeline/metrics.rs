@@ -2,14 +2,10 @@
 //! timeline does.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use metrics::{
-    Counter, CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, must,
-    register_counter_vec, register_histogram, register_histogram_vec, register_int_counter_vec,
-};
-use pageserver_api::shard::TenantShardId;
-use utils::TimelineId;
+use metrics::{Histogram, HistogramVec, must, register_histogram, register_histogram_vec};
 
 use crate::tasks::TaskKind;
 
@@ -161,9 +157,11 @@ macro_rules! operations {
         }
 
         impl StorageOperation {
-            const LABELS: &'static [&'static str] = &[ $( $label, )+ ];
+            /// Every kind.
+            pub const ALL: &'static [StorageOperation] = &[ $( StorageOperation::$operation, )+ ];
 
-            const fn label(self) -> &'static str {
+            /// The value of the label `operation`.
+            pub const fn label(self) -> &'static str {
                 match self { $( StorageOperation::$operation => $label, )+ }
             }
         }
@@ -185,22 +183,6 @@ operations! {
     LoadLayerMap = "load layer map";
 }
 
-const LABELS: &[&str] = &["operation", "tenant_id", "shard_id", "timeline_id"];
-
-static SUM: LazyLock<CounterVec> = LazyLock::new(|| {
-    must(register_counter_vec!(
-        "pageserver_storage_operations_seconds_sum",
-        "Seconds spent on background work of a timeline",
-        LABELS
-    ))
-});
-static COUNT: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    must(register_int_counter_vec!(
-        "pageserver_storage_operations_seconds_count",
-        "Pieces of background work of a timeline",
-        LABELS
-    ))
-});
 static GLOBAL: LazyLock<HistogramVec> = LazyLock::new(|| {
     must(register_histogram_vec!(
         "pageserver_storage_operations_seconds_global",
@@ -210,96 +192,85 @@ static GLOBAL: LazyLock<HistogramVec> = LazyLock::new(|| {
     ))
 });
 
-/// Tenant, shard and timeline, as metrics are labelled with them.
-pub(super) fn metric_labels(shard: &TenantShardId, timeline: &TimelineId) -> [String; 3] {
-    [shard.tenant_id.to_string(), shard.shard_slug(), timeline.to_string()]
+/// What one timeline's background work has taken.
+#[derive(Debug, Default)]
+pub struct OperationMetrics {
+    /// By operation.
+    work: [Work; StorageOperation::ALL.len()],
 }
 
-/// Measures one timeline's background work.
-#[derive(Debug)]
-pub struct OperationMetrics {
-    /// Tenant, shard and timeline.
-    ids: [String; 3],
+#[derive(Debug, Default)]
+struct Work {
+    nanos: AtomicU64,
+    count: AtomicU64,
 }
 
 /// Work under way; counts when it is dropped, however it ends.
 #[must_use]
-pub struct OperationTimer {
+pub struct OperationTimer<'a> {
     started: Instant,
-    sum: Counter,
-    count: IntCounter,
-    global: Histogram,
+    operation: StorageOperation,
+    work: &'a OperationMetrics,
 }
 
 impl OperationMetrics {
-    pub(super) fn new(ids: [String; 3]) -> Self {
-        OperationMetrics { ids }
-    }
-
     /// Begins to measure.
-    pub fn start(&self, operation: StorageOperation) -> OperationTimer {
+    pub fn start(&self, operation: StorageOperation) -> OperationTimer<'_> {
         self.begun_at(operation, Instant::now())
     }
 
     /// Measures what began before.
-    pub(super) fn begun_at(&self, operation: StorageOperation, started: Instant) -> OperationTimer {
-        let label = operation.label();
-        OperationTimer {
-            started,
-            sum: SUM.with_label_values(&self.labels(label)),
-            count: COUNT.with_label_values(&self.labels(label)),
-            global: GLOBAL.with_label_values(&[label]),
-        }
+    pub(super) fn begun_at(
+        &self,
+        operation: StorageOperation,
+        started: Instant,
+    ) -> OperationTimer<'_> {
+        OperationTimer { started, operation, work: self }
     }
 
-    fn labels<'a>(&'a self, operation: &'a str) -> [&'a str; 4] {
-        let [tenant, shard, timeline] = &self.ids;
-        [operation, tenant, shard, timeline]
-    }
-}
-
-impl Drop for OperationMetrics {
-    fn drop(&mut self) {
-        for operation in StorageOperation::LABELS {
-            // Absent unless there was such work.
-            let _ = SUM.remove_label_values(&self.labels(operation));
-            let _ = COUNT.remove_label_values(&self.labels(operation));
-        }
+    /// Seconds and pieces of each kind of work that there was.
+    pub fn all(&self) -> impl Iterator<Item = (StorageOperation, f64, u64)> {
+        let all = StorageOperation::ALL.iter().zip(&self.work);
+        all.filter_map(|(operation, work)| {
+            let count = work.count.load(Ordering::Relaxed);
+            let seconds = work.nanos.load(Ordering::Relaxed) as f64 / 1e9;
+            (count > 0).then_some((*operation, seconds, count))
+        })
     }
 }
 
-impl Drop for OperationTimer {
+impl Drop for OperationTimer<'_> {
     fn drop(&mut self) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        self.sum.inc_by(seconds);
-        self.count.inc();
-        self.global.observe(seconds);
+        let elapsed = self.started.elapsed();
+        if let Some(work) = self.work.work.get(self.operation as usize) {
+            let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+            work.nanos.fetch_add(nanos, Ordering::Relaxed);
+            work.count.fetch_add(1, Ordering::Relaxed);
+        }
+        GLOBAL.with_label_values(&[self.operation.label()]).observe(elapsed.as_secs_f64());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use utils::TenantId;
+    use std::time::Duration;
 
     use super::*;
 
     #[test]
-    fn work_is_counted_while_the_timeline_lives() {
-        let (tenant, timeline) = (TenantId::generate(), TimelineId::generate());
-        let shown = |name: &str| {
-            let text = metrics::render().unwrap();
-            let line = text
-                .lines()
-                .find(|line| line.starts_with(name) && line.contains(&timeline.to_string()));
-            line.map(|line| line.rsplit(' ').next().unwrap().to_owned())
+    fn work_is_summed_up_by_its_kind() {
+        let work = OperationMetrics::default();
+        assert_eq!(work.all().count(), 0);
+        drop(work.start(StorageOperation::Compact));
+        let began = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+        drop(work.begun_at(StorageOperation::LayerFlush, began));
+        drop(work.begun_at(StorageOperation::LayerFlush, began));
+        let all: Vec<_> = work.all().collect();
+        let [(StorageOperation::LayerFlush, seconds, 2), (StorageOperation::Compact, _, 1)] =
+            all.as_slice()
+        else {
+            panic!("{all:?}");
         };
-        let shard = TenantShardId::unsharded(tenant);
-        let operations = OperationMetrics::new(metric_labels(&shard, &timeline));
-        drop(operations.start(StorageOperation::Compact));
-        drop(operations.start(StorageOperation::Compact));
-        assert_eq!(shown("pageserver_storage_operations_seconds_count").as_deref(), Some("2"));
-        assert!(shown("pageserver_storage_operations_seconds_sum").is_some());
-        drop(operations);
-        assert_eq!(shown("pageserver_storage_operations_seconds_count"), None);
+        assert!(*seconds >= 4.0);
     }
 }
