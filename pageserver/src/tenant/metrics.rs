@@ -23,14 +23,66 @@ struct TimelineGauges {
     resident_size_bytes: IntGaugeVec,
     remote_size_bytes: IntGaugeVec,
     io_bytes: IntGaugeVec,
-    directory_entries: IntGaugeVec,
-    operation_seconds: CounterVec,
-    operations: IntCounterVec,
+    work: WorkMetrics,
     evictions: IntCounterVec,
     soon_evicted: IntCounterVec,
     secondary_size_bytes: IntGaugeVec,
     resident_size_total_bytes: IntGauge,
     remote_size_total_bytes: IntGauge,
+}
+
+/// What was written and done.
+struct WorkMetrics {
+    directory_entries: IntGaugeVec,
+    operation_seconds: CounterVec,
+    operations: IntCounterVec,
+}
+
+impl WorkMetrics {
+    fn new() -> Result<Self, metrics::prometheus::Error> {
+        Ok(WorkMetrics {
+            directory_entries: per_timeline(
+                "pageserver_directory_entries_count",
+                "Entries of the directories of a timeline that has very many",
+            )?,
+            operation_seconds: CounterVec::new(
+                Opts::new(
+                    "pageserver_storage_operations_seconds_sum",
+                    "Seconds spent on background work of a timeline",
+                ),
+                OPERATION_LABELS,
+            )?,
+            operations: IntCounterVec::new(
+                Opts::new(
+                    "pageserver_storage_operations_seconds_count",
+                    "Pieces of background work of a timeline",
+                ),
+                OPERATION_LABELS,
+            )?,
+        })
+    }
+
+    fn observe(&self, timeline: &Timeline, labels: [&str; 3]) {
+        if let Some(entries) = timeline.directory_counts().remarkable_sum() {
+            self.directory_entries.with_label_values(&labels).set(entries as i64);
+        }
+        let [tenant, shard, id] = labels;
+        for (operation, seconds, count) in timeline.operations().all() {
+            let labels = [operation.label(), tenant, shard, id];
+            self.operation_seconds.with_label_values(&labels).inc_by(seconds);
+            self.operations.with_label_values(&labels).inc_by(count);
+        }
+    }
+
+    fn reset(&self) {
+        self.directory_entries.reset();
+        self.operation_seconds.reset();
+        self.operations.reset();
+    }
+
+    fn all(&self) -> [&dyn Collector; 3] {
+        [&self.directory_entries, &self.operation_seconds, &self.operations]
+    }
 }
 
 impl TenantManager {
@@ -75,24 +127,7 @@ impl TimelineGauges {
                 ),
                 OPERATION_LABELS,
             )?,
-            directory_entries: per_timeline(
-                "pageserver_directory_entries_count",
-                "Entries of the directories of a timeline that has very many",
-            )?,
-            operation_seconds: CounterVec::new(
-                Opts::new(
-                    "pageserver_storage_operations_seconds_sum",
-                    "Seconds spent on background work of a timeline",
-                ),
-                OPERATION_LABELS,
-            )?,
-            operations: IntCounterVec::new(
-                Opts::new(
-                    "pageserver_storage_operations_seconds_count",
-                    "Pieces of background work of a timeline",
-                ),
-                OPERATION_LABELS,
-            )?,
+            work: WorkMetrics::new()?,
             evictions: IntCounterVec::new(
                 Opts::new("pageserver_evictions", "Layers whose local file was removed"),
                 TIMELINE_LABELS,
@@ -157,19 +192,7 @@ impl TimelineGauges {
         self.resident_size_total_bytes.add(resident);
         self.remote_size_total_bytes.add(remote);
         self.observe_layers(timeline, labels);
-        self.observe_work(timeline, labels);
-    }
-
-    fn observe_work(&self, timeline: &Timeline, labels: [&str; 3]) {
-        if let Some(entries) = timeline.directory_counts().remarkable_sum() {
-            self.directory_entries.with_label_values(&labels).set(entries as i64);
-        }
-        let [tenant, shard, id] = labels;
-        for (operation, seconds, count) in timeline.operations().all() {
-            let labels = [operation.label(), tenant, shard, id];
-            self.operation_seconds.with_label_values(&labels).inc_by(seconds);
-            self.operations.with_label_values(&labels).inc_by(count);
-        }
+        self.work.observe(timeline, labels);
     }
 
     fn observe_layers(&self, timeline: &Timeline, labels: [&str; 3]) {
@@ -200,9 +223,8 @@ impl TimelineGauges {
         let mut all: Vec<&dyn Collector> = Vec::new();
         all.extend(self.per_timeline().map(|gauge| gauge as &dyn Collector));
         all.extend([&self.io_bytes, &self.secondary_size_bytes].map(|g| g as &dyn Collector));
-        all.extend([&self.directory_entries as &dyn Collector, &self.operation_seconds]);
-        let counters = [&self.evictions, &self.soon_evicted, &self.operations];
-        all.extend(counters.map(|counter| counter as &dyn Collector));
+        all.extend([&self.evictions, &self.soon_evicted].map(|c| c as &dyn Collector));
+        all.extend(self.work.all());
         all.extend(
             [&self.resident_size_total_bytes, &self.remote_size_total_bytes]
                 .map(|gauge| gauge as &dyn Collector),
@@ -222,9 +244,7 @@ impl Collector for TimelineGauges {
         }
         self.io_bytes.reset();
         self.secondary_size_bytes.reset();
-        self.directory_entries.reset();
-        self.operation_seconds.reset();
-        self.operations.reset();
+        self.work.reset();
         self.evictions.reset();
         self.soon_evicted.reset();
         self.resident_size_total_bytes.set(0);
