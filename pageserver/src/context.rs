@@ -3,7 +3,31 @@
 //!
 //! Owns no cancellation: that belongs to the object a task works on.
 
+use std::cell::Cell;
+use std::future::Future;
+use std::time::Duration;
+
 use crate::tasks::TaskKind;
+
+tokio::task_local! {
+    /// For how long reads of the request were held back on purpose.
+    static THROTTLED: Cell<Duration>;
+}
+
+/// Runs a request; also tells for how long its reads were held back on purpose.
+pub async fn with_throttled_time<F: Future>(request: F) -> (F::Output, Duration) {
+    let counted = async {
+        let output = request.await;
+        (output, THROTTLED.with(Cell::get))
+    };
+    THROTTLED.scope(Cell::new(Duration::ZERO), counted).await
+}
+
+/// A read of the present request was held back.
+pub fn add_throttled_time(time: Duration) {
+    // Outside of requests nobody wants to know.
+    let _ = THROTTLED.try_with(|total| total.set(total.get() + time));
+}
 
 /// What to do about a layer that is not on the local disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -49,7 +49,7 @@ use crate::secondary::HeatmapUploadState;
 use crate::storage_io::StorageIo;
 use crate::tasks::{BackgroundLimit, TaskScope};
 pub use crate::timeline::ShutdownMode;
-use crate::timeline::{Timeline, TimelineParams};
+use crate::timeline::{ReadThrottle, Timeline, TimelineParams};
 
 pub use attach::AttachError;
 pub use create::CreateTimelineError;
@@ -148,6 +148,7 @@ pub struct Tenant {
     pub state: StateCell,
     /// Applies WAL records to pages.
     pub redo: Arc<RedoManager>,
+    throttle: Arc<ReadThrottle>,
     resources: TenantResources,
     tasks: TaskScope,
     /// Ends a lazy wait for capacity.
@@ -233,12 +234,13 @@ impl Tenant {
             shard_identity,
             conf,
             generation: tenant_conf.load().generation,
-            tenant_conf,
             tasks: TaskScope::new("tenant", cancel.clone()),
             cancel,
             gate: Gate::new(),
             state: StateCell::new(tenant_shard_id),
             redo: Arc::new(redo),
+            throttle: Arc::new(ReadThrottle::new(tenant_conf.clone())),
+            tenant_conf,
             resources,
             wanted: CancellationToken::new(),
             timelines: Mutex::default(),
@@ -333,6 +335,7 @@ impl Tenant {
             parent_cancel: self.cancel.clone(),
             runtime: self.resources.remote.runtime.clone(),
             io: self.resources.io.clone(),
+            throttle: Arc::clone(&self.throttle),
         }
     }
 

@@ -30,6 +30,7 @@ mod shutdown;
 mod state;
 #[cfg(test)]
 pub mod testing;
+mod throttle;
 mod visit;
 mod wait;
 mod write;
@@ -71,6 +72,7 @@ pub use metrics::{
 pub use read::MAX_GET_VECTORED_KEYS;
 pub use shutdown::ShutdownMode;
 pub use state::TimelineState;
+pub use throttle::ReadThrottle;
 pub use write::TimelineWriter;
 
 use compaction::CompactionState;
@@ -121,6 +123,7 @@ pub struct Timeline {
     directory_counts: DirectoryCounts,
     operations: OperationMetrics,
     initial_size: InitialSize,
+    throttle: Arc<ReadThrottle>,
     compaction: tokio::sync::Mutex<CompactionState>,
     download_all: DownloadAllLayers,
 }

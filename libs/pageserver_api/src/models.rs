@@ -21,7 +21,9 @@ pub use node::{FailpointConfig, NodeStatus, Utilization};
 pub use tenant::{
     AttachmentStatus, TenantDetails, TenantInfo, TenantState, WalRedoProcess, WalRedoStatus,
 };
-pub use tenant_config::{AuxFilePolicy, TenantConfig, TenantConfigOverrides, TenantConfigResponse};
+pub use tenant_config::{
+    AuxFilePolicy, TenantConfig, TenantConfigOverrides, TenantConfigResponse, Throttle,
+};
 pub use timeline::{
     AncestorDetached, CheckpointOptions, GcRequest, GcResult, LsnByTimestamp, LsnByTimestampKind,
     LsnLease, LsnLeaseRequest, TimelineCreateRequest, TimelineInfo, TimelineState,

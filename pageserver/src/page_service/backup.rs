@@ -10,6 +10,7 @@ use super::directory::{LastRecord, ServedTimeline, ShardSelector, TimelineDirect
 use super::handler::PageServiceHandler;
 use super::metrics::METRICS;
 use crate::basebackup::{BackupKind, BackupRequest, BasebackupError, Compression, send_basebackup};
+use crate::context::with_throttled_time;
 
 impl From<BasebackupError> for QueryError {
     fn from(error: BasebackupError) -> Self {
@@ -54,10 +55,11 @@ impl<D: TimelineDirectory> PageServiceHandler<D> {
         let started = Instant::now();
         let compression = if gzip { Compression::Gzip } else { Compression::None };
         let kind = |lazy_slru| BackupKind::Sparse { lazy_slru };
-        let outcome = self.send_backup(pgb, id, (lsn, None), kind, compression).await;
+        let sent = self.send_backup(pgb, id, (lsn, None), kind, compression);
+        let (outcome, held_back) = with_throttled_time(sent).await;
         if let Some(metrics) = METRICS.as_ref() {
             let label = if outcome.is_ok() { "ok" } else { "error" };
-            let seconds = started.elapsed().as_secs_f64();
+            let seconds = started.elapsed().saturating_sub(held_back).as_secs_f64();
             metrics.basebackups.with_label_values(&[label]).observe(seconds);
         }
         outcome

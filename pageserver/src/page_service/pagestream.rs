@@ -1,6 +1,6 @@
 //! A pagestream session: one request after the other, each answered before the next is read.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pageserver_api::pagestream::{
@@ -10,6 +10,8 @@ use postgres_backend::{BeMessage, FeMessage, PostgresBackend, QueryError};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use utils::{TenantId, TimelineId};
+
+use crate::context::with_throttled_time;
 
 use super::directory::{ServedTimeline, ShardSelector, TimelineDirectory};
 use super::handler::PageServiceHandler;
@@ -78,8 +80,10 @@ impl<D: TimelineDirectory> PageServiceHandler<D> {
             .map_err(|error| QueryError::Other(error.into()))?;
         let span = request_span(&request);
         let started = Instant::now();
-        let answer = self.answer(tenant, timeline, &request).instrument(span.clone()).await;
-        self.observe((tenant, timeline), &request.body, started);
+        let answer = self.answer(tenant, timeline, &request).instrument(span.clone());
+        let (answer, held_back) = with_throttled_time(answer).await;
+        let elapsed = started.elapsed().saturating_sub(held_back);
+        self.observe((tenant, timeline), &request.body, elapsed);
         let error = match answer {
             Ok(response) => return Ok(response.encode()),
             Err(error) => error,
@@ -111,9 +115,9 @@ impl<D: TimelineDirectory> PageServiceHandler<D> {
         }
     }
 
-    fn observe(&self, id: (TenantId, TimelineId), body: &RequestBody, started: Instant) {
+    fn observe(&self, id: (TenantId, TimelineId), body: &RequestBody, elapsed: Duration) {
         let Some(metrics) = METRICS.as_ref() else { return };
-        let seconds = started.elapsed().as_secs_f64();
+        let seconds = elapsed.as_secs_f64();
         let name = metric_name(body);
         metrics.requests.with_label_values(&[name]).observe(seconds);
         if let (RequestBody::GetPage(..), Some(held)) = (body, self.held(id).first()) {

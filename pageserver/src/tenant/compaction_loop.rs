@@ -40,9 +40,13 @@ impl Tenant {
             let first = tenant.compaction_period().mul_f64(rand::rng().random_range(0.0..=1.0));
             let mut wait = first;
             let mut failures = 0;
+            let mut told_at = Instant::now();
             while tenant.sleep(wait).await {
                 let started = Instant::now();
-                let compacted = tenant.compact_timelines().await;
+                tenant.tell_of_throttling(started - told_at);
+                told_at = started;
+                // Boxed while it runs: a loop that waits has no use for the room.
+                let compacted = Box::pin(tenant.compact_timelines()).await;
                 let period = tenant.tenant_conf.load().effective.compaction_period;
                 warn_when_period_overrun(started.elapsed(), period, LoopKind::Compaction);
                 wait = match compacted {
@@ -62,6 +66,15 @@ impl Tenant {
         let runtime = &self.resources.remote.runtime;
         let compaction = compaction.instrument(span);
         self.tasks.spawn_on(runtime, TaskKind::Compaction, ExitOnError::No, compaction);
+    }
+
+    fn tell_of_throttling(&self, elapsed: Duration) {
+        let span = tracing::info_span!(
+            parent: None, "timeline_get_throttle",
+            tenant_id = %self.tenant_shard_id.tenant_id,
+            shard_id = %self.tenant_shard_id.shard_slug(),
+        );
+        span.in_scope(|| self.throttle.log_statistics(elapsed));
     }
 
     fn compaction_period(&self) -> Duration {

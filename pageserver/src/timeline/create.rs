@@ -20,7 +20,7 @@ use super::last_record::{LastRecord, RecordLsn};
 use super::layer_manager::LayerManager;
 use super::metrics::OperationMetrics;
 use super::write::WriteState;
-use super::{CreateTimelineError, Timeline, TimelineState};
+use super::{CreateTimelineError, ReadThrottle, Timeline, TimelineState};
 use crate::config::{PageServerConf, TenantConfHandle};
 use crate::keymap::{DirectoryCounts, LogicalSize, RelSizeCache};
 use crate::layers::{Layer, LayerOwner};
@@ -55,6 +55,8 @@ pub struct TimelineParams {
     pub runtime: Handle,
     /// How files are read.
     pub io: StorageIo,
+    /// Bounds the rate of reads of the tenant.
+    pub throttle: Arc<ReadThrottle>,
 }
 
 impl Timeline {
@@ -134,6 +136,7 @@ impl Timeline {
             download_all: DownloadAllLayers::default(),
             rel_size_cache: RelSizeCache::new(disk_consistent_lsn),
             directory_counts: DirectoryCounts::default(),
+            throttle: params.throttle,
             initial_size: InitialSize::new(!disk_consistent_lsn.is_valid()),
             operations: OperationMetrics::default(),
             logical_size: match disk_consistent_lsn.is_valid() {

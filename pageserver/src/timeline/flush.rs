@@ -137,7 +137,8 @@ impl Timeline {
                 },
                 () = self.cancel.cancelled() => return,
             };
-            let result = self.flush_round(request.end_lsn).await;
+            // Boxed while it runs: a loop that waits has no use for the room.
+            let result = Box::pin(self.flush_round(request.end_lsn)).await;
             if let Err(error) = &result
                 && !matches!(error, FlushError::Cancelled)
             {

@@ -145,6 +145,7 @@ pub fn preinitialize() {
     LazyLock::force(&READS);
     LazyLock::force(&GLOBAL);
     super::initial_size::preinitialize_metrics();
+    super::throttle::preinitialize_metrics();
 }
 
 /// Declares operations with their label values.

@@ -33,6 +33,7 @@ impl Timeline {
         lsn: Lsn,
         ctx: &RequestContext,
     ) -> Result<Bytes, PageReconstructError> {
+        self.throttle.admit(ctx.task_kind(), 1, &self.cancel).await;
         let keys = KeySpace::single(key..key.next());
         let mut values = self.read_as(GetKind::Singular, keys, lsn, ctx).await?;
         match values.remove(&key) {
@@ -53,8 +54,9 @@ impl Timeline {
         if wanted > MAX_GET_VECTORED_KEYS {
             return Err(GetVectoredError::Oversized { wanted, max: MAX_GET_VECTORED_KEYS });
         }
+        self.throttle.admit(ctx.task_kind(), wanted, &self.cancel).await;
         let started = Instant::now();
-        let values = self.read(keyspace, lsn, ctx).await?;
+        let values = self.read_as(GetKind::Vectored, keyspace, lsn, ctx).await?;
         READS.vectored_done(ctx.task_kind(), started);
         Ok(values)
     }
@@ -71,8 +73,10 @@ impl Timeline {
         if start < Key::METADATA_RANGE.start || end > Key::METADATA_RANGE.end {
             return Err(GetVectoredError::NotScannable { start, end });
         }
+        self.throttle.admit(ctx.task_kind(), 1, &self.cancel).await;
         let started = Instant::now();
-        let values = self.read(KeySpace::single(range), lsn, ctx).await?;
+        let keys = KeySpace::single(range);
+        let values = self.read_as(GetKind::Vectored, keys, lsn, ctx).await?;
         READS.scan_done(ctx.task_kind(), started);
         let values = values.into_iter().map(|(key, value)| value.map(|value| (key, value)));
         Ok(values.collect::<Result<_, _>>()?)
@@ -85,6 +89,7 @@ impl Timeline {
         lsn: Lsn,
         ctx: &RequestContext,
     ) -> Result<Values, PageReconstructError> {
+        self.throttle.admit(ctx.task_kind(), keys.total_raw_size(), &self.cancel).await;
         self.read_as(GetKind::Vectored, keys, lsn, ctx).await
     }
 

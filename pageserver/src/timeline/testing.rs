@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use utils::{Generation, Lsn, TenantId, TimelineId};
 
-use super::{LoadTimelineError, ShutdownMode, Timeline, TimelineParams};
+use super::{LoadTimelineError, ReadThrottle, ShutdownMode, Timeline, TimelineParams};
 use crate::config::{AttachMode, AttachedTenantConf, PageServerConf, TenantConfHandle};
 use crate::context::{DownloadBehavior, RequestContext};
 use crate::redo::RedoManager;
@@ -97,6 +97,7 @@ impl TimelineHarness {
             parent_cancel: CancellationToken::new(),
             runtime: Handle::current(),
             io: crate::storage_io::StorageIo::new(10, 100),
+            throttle: Arc::new(ReadThrottle::new(self.tenant_conf.clone())),
         }
     }
 
