@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import tarfile
 import threading
@@ -180,10 +181,12 @@ def test_what_cannot_be_detached(neon_env: NeonEnv) -> None:
     )
     waiting.start()
 
-    def there() -> None:
-        refused(503, "already ongoing", other)
+    def held() -> None:
+        log = env.pageserver.log_file.read_text(errors="replace")
+        assert re.search(r"detach_ancestor\{.*failpoint \"?timeline-detach-before-copy", log)
 
-    wait_until(there)
+    wait_until(held)
+    refused(503, "already ongoing", other)
     http.configure_failpoints(("timeline-detach-before-copy", "off"))
     waiting.join(timeout=60)
     assert outcome == [{"reparented_timelines": [other]}]

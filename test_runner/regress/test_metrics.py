@@ -66,8 +66,12 @@ def test_work_shows_in_the_metrics(neon_env_builder: NeonEnvBuilder) -> None:
     env.pageserver.start()
     assert value("pageserver_storage_operations_seconds_count", operation="load layer map", **ids) == 1
     assert env.endpoint("again").value("SELECT count(*) FROM t") == 5000
-    downloads = value(f"{client}_calls_finished", file_kind="layer", op_kind="download", **ids)
-    assert downloads == value("pageserver_remote_ondemand_downloaded_layers") > 0
+
+    def downloads_counted() -> None:
+        downloads = value(f"{client}_calls_finished", file_kind="layer", op_kind="download", **ids)
+        assert downloads == value("pageserver_remote_ondemand_downloaded_layers") > 0
+
+    wait_until(downloads_counted)
     for kind in ("Singular", "Vectored"):
         assert value("pageserver_getpage_get_reconstruct_data_seconds_count", get_kind=kind) > 0
         assert value("pageserver_getpage_reconstruct_seconds_count", get_kind=kind) > 0
@@ -81,5 +85,8 @@ def test_work_shows_in_the_metrics(neon_env_builder: NeonEnvBuilder) -> None:
         running.stop()
     http.timeline_delete(tenant, timeline)
     http.wait_for_timeline_to_be_gone(tenant, timeline)
-    series = [line for line in http.call("GET", "/metrics").splitlines() if timeline in line]
-    assert series == []
+
+    def forgotten() -> None:
+        assert [line for line in http.call("GET", "/metrics").splitlines() if timeline in line] == []
+
+    wait_until(forgotten)

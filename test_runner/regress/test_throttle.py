@@ -34,7 +34,7 @@ def test_reads_are_held_back(neon_env_builder: NeonEnvBuilder) -> None:
 
     limit = {"initial": 0, "refill_interval": "1s", "refill_amount": 20, "max": 1, "fair": True}
     # Other tasks are not concerned.
-    configure(task_kinds=["Compaction"], **limit)
+    configure(task_kinds=["GarbageCollector"], **limit)
     backup_s()
     waited = "pageserver_tenant_throttling_wait_usecs_sum_global"
     assert value(waited) == 0 == value("pageserver_tenant_throttling_count_global")
