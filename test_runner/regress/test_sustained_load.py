@@ -66,7 +66,12 @@ def test_backpressure_bounds_the_lag_and_never_stops_commits(neon_env: NeonEnv) 
     ledger.wait_for_progress()
     assert endpoint.status()["backpressure_delay_ms"] == 0
 
-    # A pageserver that takes its time over each record falls behind these writers.
+    def followed() -> None:
+        assert pageserver_lag_bytes(endpoint) < MIB
+
+    # Of a pageserver that was never heard of it is not known how far it is.
+    wait_until(followed)
+    # One that takes its time over each record falls behind these writers.
     http = env.pageserver.http()
     http.configure_failpoints(("wal-ingest-record-sleep", "return(2)"))
     try:
