@@ -55,7 +55,8 @@ impl Timeline {
         stats
     }
 
-    /// Reads what the next restart will read: for the logical size, and for the key space.
+    /// Reads what a computation of the logical size, should one be due, and the next compaction
+    /// will read.
     pub async fn imitate_accesses(
         self: &Arc<Self>,
         ctx: RequestContext,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use pageserver_api::shard::TenantShardId;
 use utils::TimelineId;
 
 use super::TenantManager;
@@ -30,9 +29,8 @@ impl TenantManager {
         timeline: TimelineId,
         limits: DetachLimits,
     ) -> Result<Vec<TimelineId>, DetachTimelineError> {
-        let shard: TenantShardId = tenant.tenant_shard_id;
         let detached = tenant.detach_ancestor(timeline, limits).await?;
-        self.reset(shard, false).await?;
+        self.reset(tenant.tenant_shard_id, false).await?;
         Ok(detached.reparented)
     }
 }
