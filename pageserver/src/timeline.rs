@@ -109,6 +109,8 @@ pub struct Timeline {
     pub tasks: TaskScope,
     ancestor: Option<(Arc<Timeline>, Lsn)>,
     initdb_lsn: Lsn,
+    /// The branch point from before a detachment: the layers up to here were the ancestor's.
+    detached_at: Lsn,
     generation: Generation,
     state: watch::Sender<TimelineState>,
     layers: RwLock<LayerManager>,

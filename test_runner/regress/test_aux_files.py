@@ -49,6 +49,10 @@ def test_files_stay_with_their_timeline(neon_env: NeonEnv) -> None:
     # Slots of a timeline mean nothing on a branch of it.
     branch = env.cli.timeline_branch("branch", lsn=second)
     assert (listed(env, branch, second), policy(env, branch)) == ({}, "v2")
+    # Nor on one that takes over its layers.
+    http.timeline_detach_ancestor(tenant, branch)
+    assert (listed(env, branch, second), policy(env, branch)) == ({}, "v2")
+    assert listed(env, root, second) == expected
 
 
 def test_files_can_be_stored_as_other_versions_do(neon_env_builder: NeonEnvBuilder) -> None:

@@ -68,6 +68,8 @@ pub enum ValueError {
 pub struct ReconstructState {
     keys: BTreeMap<Key, Result<KeyState, ValueError>>,
     newly_done: KeySpaceRandomAccum,
+    /// Up to here keys that branches do not inherit have no values.
+    not_inherited_up_to: Lsn,
     /// Layers visited so far, summed over keys only by the caller.
     pub layers_visited: u64,
 }
@@ -76,6 +78,12 @@ impl ReconstructState {
     /// Starts with nothing gathered.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same, for a timeline whose layers up to `lsn` were an ancestor's: what a branch does not
+    /// inherit does not count there.
+    pub fn not_inheriting_up_to(lsn: Lsn) -> Self {
+        ReconstructState { not_inherited_up_to: lsn, ..Self::default() }
     }
 
     /// Whether more values of `key` are of use.
@@ -89,6 +97,9 @@ impl ReconstructState {
 
     /// Takes the next older value of a key.
     pub fn push(&mut self, key: Key, lsn: Lsn, value: Value) {
+        if lsn <= self.not_inherited_up_to && !key.is_inherited() {
+            return;
+        }
         let state = self.keys.entry(key).or_insert_with(|| Ok(KeyState::default()));
         if let Ok(state) = state
             && !state.is_done()

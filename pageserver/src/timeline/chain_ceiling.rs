@@ -63,7 +63,7 @@ impl Timeline {
         (base_lsn, base): (Lsn, Bytes),
         end: Lsn,
     ) -> Result<Bytes, PageReconstructError> {
-        let mut state = ReconstructState::new();
+        let mut state = ReconstructState::not_inheriting_up_to(self.detached_at);
         frozen.gather(&KeySpace::single(key..key.next()), &(base_lsn + 1..end + 1), &mut state);
         state.push(key, base_lsn, Value::Image(base));
         match state.into_keys().remove(&key) {

@@ -120,6 +120,7 @@ impl Timeline {
             tasks,
             ancestor,
             initdb_lsn: metadata.initdb_lsn,
+            detached_at: params.remote_client.detached_at(),
             generation: params.remote_client.generation(),
             remote_client: params.remote_client,
             redo: params.redo,

@@ -104,7 +104,7 @@ impl Timeline {
             return Err(PageReconstructError::InvalidLsn);
         }
         let started = Instant::now();
-        let mut state = ReconstructState::new();
+        let mut state = ReconstructState::not_inheriting_up_to(self.detached_at);
         self.gather(keys, lsn, &mut state, ctx).await?;
         let layers_visited = state.layers_visited;
         // Together, so that a helper process has all requests of the read at once. The engine of

@@ -107,10 +107,16 @@ impl RemoteTimelineClient {
 
     /// Whether the timeline was branched off at `lsn` by an ancestor that it was detached from.
     pub fn was_branched_at(&self, lsn: Lsn) -> bool {
-        match &*self.inner.lock() {
-            UploadQueue::Running(running) => running.dirty.lineage.is_previous_ancestor_lsn(lsn),
-            UploadQueue::Uninitialized | UploadQueue::Stopped(_) => false,
-        }
+        self.detached_at().is_valid() && self.detached_at() == lsn
+    }
+
+    /// Where it was branched off by an ancestor that it was detached from; 0/0 if it was not.
+    pub fn detached_at(&self) -> Lsn {
+        let branch_point = match &*self.inner.lock() {
+            UploadQueue::Running(running) => running.dirty.lineage.original_ancestor(),
+            UploadQueue::Uninitialized | UploadQueue::Stopped(_) => None,
+        };
+        branch_point.map_or(Lsn::INVALID, |(_, lsn)| lsn)
     }
 }
 

@@ -188,3 +188,31 @@ async fn only_a_branch_of_a_root_can_be_detached() {
     assert_eq!(branch.detachable_from().unwrap().1, Lsn(0x100));
     assert!(matches!(twig.detachable_from(), Err(DetachError::TooManyAncestors)));
 }
+
+#[tokio::test]
+async fn what_a_branch_does_not_inherit_stays_with_the_ancestor() {
+    let harness = TimelineHarness::new();
+    let main = harness.create_timeline();
+    let put = async |timeline: &Arc<Timeline>, key, lsn| {
+        let mut writer = timeline.writer().await;
+        let value = Value::Image(Bytes::from_static(b"slot"));
+        writer.put_batch(vec![(key, Lsn(lsn), value)], &test_ctx()).await.unwrap();
+        writer.finish_write(Lsn(lsn));
+        drop(writer);
+        timeline.freeze_and_flush().await.unwrap();
+    };
+    let aux = |number| Key::new(0x62, 0, 0, 0, 0, number);
+    put(&main, aux(1), 0x100).await;
+    put(&main, Key::AUX_FILES_V1, 0x108).await;
+    let branch = harness.branch(&main, Lsn(0x108));
+    put(&branch, aux(2), 0x110).await;
+    let branch = detach(&harness, branch).await;
+    for lsn in [0x100, 0x108, 0x110] {
+        let found = branch.scan(Key::METADATA_RANGE, Lsn(lsn), &test_ctx()).await.unwrap();
+        let expected = if lsn < 0x110 { vec![] } else { vec![aux(2)] };
+        assert_eq!(found.into_keys().collect::<Vec<_>>(), expected, "{lsn:x}");
+        let in_one_value = branch.get(Key::AUX_FILES_V1, Lsn(lsn), &test_ctx()).await;
+        assert!(in_one_value.unwrap_err().is_missing_key());
+    }
+    assert!(main.get(Key::AUX_FILES_V1, Lsn(0x110), &test_ctx()).await.is_ok());
+}
